@@ -1,0 +1,1 @@
+"""The ports' real sides: Kafka, the schema registry, PostgreSQL, Redis."""

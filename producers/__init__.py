@@ -1,0 +1,1 @@
+"""Simulated bank systems: seeded traffic with planted breaks, and load."""

@@ -1,0 +1,64 @@
+"""The tree of errors, which is the policy too: transient is retried, a bad record is set aside, a bug stops the actor."""
+
+from __future__ import annotations
+
+import enum
+
+
+class ReconError(Exception):
+    """Base of every error that recon raises on purpose."""
+
+
+class TransientError(ReconError):
+    """A dependency did not answer; the same call may succeed later, and nothing was lost."""
+
+
+class RegistryUnavailableError(TransientError):
+    """The schema registry did not answer, so no record may be judged malformed."""
+
+
+class StoreUnavailableError(TransientError):
+    """PostgreSQL did not take the flush; it will be offered again unchanged."""
+
+
+class FencedError(ReconError):
+    """Another owner holds these key groups: this one rolls back and exits."""
+
+    def __init__(self, key_group_from: int, epoch: int) -> None:
+        self.key_group_from = key_group_from
+        self.epoch = epoch
+        super().__init__(f"key groups from {key_group_from}: epoch {epoch} is no longer the owner's")
+
+
+class GapError(ReconError):
+    """A batch starts beyond the shard's position: taking it would lose what lies between."""
+
+    def __init__(self, topic: str, partition: int, position: int, start: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.position = position
+        self.start = start
+        super().__init__(f"{topic}[{partition}]: batch starts at {start}, position is {position}")
+
+
+class InvalidRulesError(ReconError):
+    """A rule set that cannot be applied."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__(f"{field} {problem}")
+
+
+class DeadLetterReason(enum.StrEnum):
+    """Why a record was set aside; the value is stored in `dead_letters.reason`."""
+
+    NOT_FRAMED = "not_framed"  # shorter than five bytes, or the magic byte is not 0
+    UNKNOWN_SCHEMA = "unknown_schema"  # the registry has no schema under this id
+    INCOMPATIBLE_SCHEMA = "incompatible_schema"  # registered, but not readable as a TransactionEvent
+    MALFORMED = "malformed"  # the bytes are not one whole record of the writer's schema
+    WRONG_SOURCE = "wrong_source"  # the source does not own the topic
+    BAD_ID = "bad_id"  # empty, longer than ID_BYTES_MAX, or with a NUL
+    BAD_AMOUNT = "bad_amount"  # negative or above AMOUNT_MINOR_MAX
+    UNKNOWN_CURRENCY = "unknown_currency"  # not an ISO 4217 code
+    ABSURD_TIME = "absurd_time"  # before EVENT_TIME_MIN_MS, or more than EVENT_TIME_LEAD_MAX_MS ahead of arrival
