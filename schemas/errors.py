@@ -1,4 +1,4 @@
-"""The tree of errors, which is the policy too: transient is retried, a bad record is set aside, a bug stops the actor."""
+"""The tree of errors, which is the policy too: transient is retried, a bad record set aside, a bug stops us."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ create table checkpoints (
     key_group_to   smallint not null,          -- exclusive
     epoch          bigint not null default 0,  -- fencing token: raised by every new owner
     owner          text not null default '',
-    next_seq       bigint not null default 1,  -- next raw_events.seq to hand out in this range
-    low_seq        bigint not null default 1,  -- every raw event below it belongs to a final result
+    next_seq       bigint not null default 1,  -- next event_log.seq to hand out in this range
+    low_seq        bigint not null default 1,  -- every event below it belongs to a final result
     flushes        bigint not null default 0,
     positions      jsonb not null default '{}', -- {"topic": {"partition": next offset}}
     watermarks     jsonb not null default '{}', -- {"SOURCE": arrival ms}
@@ -41,8 +41,8 @@ create table checkpoints (
     check (key_group_from < key_group_to)
 );
 
--- The log. One row per accepted event; a redelivery at another offset is kept and marked.
-create table raw_events (
+-- The log. One row per accepted event, redeliveries at another offset included.
+create table event_log (
     key_group       smallint not null,
     seq             bigint not null,
     txn_id          text not null,
@@ -57,11 +57,25 @@ create table raw_events (
     original_txn_id text,
     kafka_partition integer not null,
     kafka_offset    bigint not null,
-    redelivery      boolean not null,
     primary key (key_group, seq, arrival)
 ) partition by range (arrival);
-create table raw_events_default partition of raw_events default;
-comment on table raw_events is 'Append-only, partitioned by UTC day of arrival; the topic is sources.topic of the source.';
+create table event_log_default partition of event_log default;
+comment on table event_log is 'Append-only, partitioned by UTC day of arrival; the topic is sources.topic of the source.';
+
+-- Marks of redeliveries. A table of its own, because whether an event repeats another is often known only after its row
+-- was written, and a row of the log is never changed.
+create table redeliveries (
+    key_group smallint not null,
+    seq       bigint not null,
+    txn_id    text not null,
+    arrival   timestamptz not null,
+    primary key (key_group, seq)
+);
+create index redeliveries_by_txn on redeliveries (key_group, txn_id);
+
+create view raw_events as
+select e.*, r.seq is not null as redelivery
+from event_log e left join redeliveries r on r.key_group = e.key_group and r.seq = e.seq;
 
 -- One row per transaction, packed; reconciliation_results below is the readable form.
 create table results (
@@ -85,7 +99,7 @@ create table results (
     event_seqs     bigint[] not null,
     primary key (key_group, txn_id)
 ) with (fillfactor = 95);
-comment on column results.event_seqs is 'raw_events.seq of every event of the transaction, redeliveries included.';
+comment on column results.event_seqs is 'event_log.seq of every distinct event of the transaction; its redeliveries are in redeliveries.';
 comment on column results.amount_minor is 'Largest leg, in minor units of currency (the currency of the first leg in source order).';
 comment on column results.spread_minor is 'Largest less smallest leg, in minor units.';
 
@@ -170,7 +184,7 @@ create trigger audit_logs_append_only before update or delete on audit_logs
     for each row execute function refuse_change();
 create trigger audit_logs_no_truncate before truncate on audit_logs
     for each statement execute function refuse_change();
-create trigger raw_events_append_only before update or delete on raw_events
+create trigger event_log_append_only before update or delete on event_log
     for each row execute function refuse_change();
 
 -- Readable forms of the packed columns.
@@ -205,15 +219,15 @@ select txn_id, verdict_name(verdict) as verdict, break_names(breaks) as breaks,
 from results;
 
 -- Daily partitions are made ahead by whoever writes; the owner's function keeps DDL rights away from the application.
-create function ensure_raw_partition(day date) returns void language plpgsql security definer
+create function ensure_event_log_partition(day date) returns void language plpgsql security definer
     set search_path = public, pg_temp as $$
 declare
-    name text := 'raw_events_' || to_char(day, 'YYYYMMDD');
+    name text := 'event_log_' || to_char(day, 'YYYYMMDD');
 begin
     if to_regclass(name) is null then
-        perform pg_advisory_xact_lock(hashtext('ensure_raw_partition'));
+        perform pg_advisory_xact_lock(hashtext('ensure_event_log_partition'));
         if to_regclass(name) is null then
-            execute format('create table %I partition of raw_events for values from (%L) to (%L)', name,
+            execute format('create table %I partition of event_log for values from (%L) to (%L)', name,
                            day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
         end if;
     end if;
@@ -224,10 +238,10 @@ begin
     if exists (select from pg_roles where rolname = 'recon_app') then
         grant usage on schema public to recon_app;
         grant select on all tables in schema public to recon_app;
-        grant insert on raw_events, audit_logs, dead_letters, result_history to recon_app;
+        grant insert on event_log, redeliveries, audit_logs, dead_letters, result_history to recon_app;
         grant insert, update on results, stats_by_minute, checkpoints, sources to recon_app;
         grant delete on checkpoints to recon_app;
-        grant execute on function ensure_raw_partition(date) to recon_app;
+        grant execute on function ensure_event_log_partition(date) to recon_app;
     end if;
     if exists (select from pg_roles where rolname = 'recon_api') then
         grant usage on schema public to recon_api;
