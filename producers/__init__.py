@@ -1,1 +1,1 @@
-"""Simulated bank systems: seeded traffic with planted breaks, and load."""
+"""Simulated bank systems: seeded payments with planted breaks, and the load that a benchmark replays."""
