@@ -1,0 +1,26 @@
+"""What a handler asks for: the caller, and the parts of the service behind the app."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.caller import Caller
+from api.services import Services
+
+
+def services_of(request: Request) -> Services:
+    """The parts of the service; there while the app's lifespan runs."""
+    services: Services = request.app.state.services
+    return services
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller that the guarded route has verified before the handler runs."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
