@@ -1,0 +1,273 @@
+"""What a set of events says about its transactions: the rules of design section 4 as frame expressions.
+
+`decide` is the whole rule: a pure function of events, rule sets and watermarks. The engine runs it over a batch and the
+pending rows beside it, the slow path over all events of one transaction, a backtest over history.
+
+For a transaction T with distinct events E (redeliveries dropped), first arrival a0 and window W of the rules at a0:
+
+    leg of a source    its latest event by (event_time, arrival, offset)
+    pair of events     neighbours of one source in that order: update, DUPLICATE or CONFLICT
+    complete           every expected source has a leg and no leg is PENDING
+    decided            some prefix of E in order of (arrival, source, partition, offset) is complete, or the
+                       watermark of every source that T waits for has passed a0 + W
+    revision           1 + events of E after the decision, which is the first complete prefix within the window, else
+                       the close; so it is a function of the log too, however the events were batched
+
+Nearly all transactions are simple: one event a source, all sources expected, all within the window. They need one
+group-by. The others (a few in a hundred) are worked out again by `_special`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from actors.matching.frames import CURRENCY, RESULT_SCHEMA, empty, with_leg_columns
+from schemas.events import SourceSpec, Status
+from schemas.rules import Rulebook, RuleSet
+from schemas.verdicts import LEG_SEPARATOR, Break, Verdict
+
+_LEG_ORDER = ("event_time", "arrival", "offset", "partition")
+_LOG_ORDER = ("arrival", "source", "partition", "offset")
+
+
+def decide(
+    events: pl.DataFrame, rulebook: Rulebook, sources: Sequence[SourceSpec], watermarks: Sequence[int]
+) -> pl.DataFrame:
+    """Results (RESULT_SCHEMA) of every transaction that has a row in `events` (EVENT_SCHEMA, all its events).
+
+    `watermarks` gives per source id the arrival time in ms up to which that source has been read. A row that is not
+    final has verdict PENDING, revision 0 and provisional breaks.
+    """
+    if events.is_empty():
+        return empty(RESULT_SCHEMA)
+    events = with_leg_columns(events)
+    earliest, latest = events.select(low=pl.col("arrival").min(), high=pl.col("arrival").max()).row(0)
+    if rulebook.at(earliest) is rulebook.at(latest):
+        return _decide_under(rulebook.at(earliest), events, sources, watermarks)
+    first = pl.col("arrival").min().over("txn_id")
+    parts: list[pl.DataFrame] = []
+    starts = [rules.effective_from_ms for rules in rulebook.rule_sets[1:]]
+    for rules, until in zip(rulebook.rule_sets, [*starts, None], strict=True):
+        within = (
+            first >= rules.effective_from_ms
+            if until is None
+            else first.is_between(rules.effective_from_ms, until, closed="left")
+        )
+        rows = events.filter(within)
+        if not rows.is_empty():
+            parts.append(_decide_under(rules, rows, sources, watermarks))
+    return pl.concat(parts)
+
+
+def drop_redeliveries(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split into distinct events and redeliveries: same transaction, source and event_id, all but the first arrival."""
+    ordered = events.sort("arrival", "partition", "offset")
+    repeated = ordered.select(~pl.struct("txn_id", "source", "event_id").is_first_distinct()).to_series()
+    if not repeated.any():
+        return events, events.clear()
+    return ordered.filter(~repeated), ordered.filter(repeated)
+
+
+def _decide_under(
+    rules: RuleSet, events: pl.DataFrame, sources: Sequence[SourceSpec], watermarks: Sequence[int]
+) -> pl.DataFrame:
+    expected = sum(1 << index for index, source in enumerate(sources) if source.name in rules.expected_sources)
+    totals = _totals(events)
+    simple = totals.select(
+        (pl.col("present").bitwise_count_ones() == pl.col("n"))
+        & (pl.col("present") & ~expected == 0)
+        & (pl.col("last_arrival") - pl.col("first_arrival") <= rules.match_window_ms)
+    ).to_series()
+    plain = _judge(
+        totals.filter(simple).with_columns(
+            conflict=pl.lit(value=False),
+            duplicate=pl.lit(value=False),
+            prefix_decided=pl.lit(value=False),
+            late=pl.lit(0, pl.Int32),
+            revision=pl.lit(1, pl.Int32),
+        ),
+        events,
+        rules,
+        expected,
+        watermarks,
+    )
+    if simple.all():
+        return plain
+    others = events.join(totals.filter(~simple).select("txn_id"), on="txn_id", how="semi")
+    totals, legs = _special(others, rules, sources, expected)
+    return pl.concat([plain, _judge(totals, legs, rules, expected, watermarks)])
+
+
+def _totals(legs: pl.DataFrame) -> pl.DataFrame:
+    """Per transaction what comparison needs. `present` is a sum of bits: its population is n only if all differ."""
+    currency = pl.col("currency").to_physical()
+    totals = (
+        legs.sort("source", maintain_order=True)
+        .group_by("txn_id")
+        .agg(
+            pl.col("key_group").first(),
+            n=pl.len(),
+            present=pl.col("bit").sum(),
+            open_legs=pl.col("bit").filter(pl.col("status") == Status.PENDING).sum(),
+            amount_low=pl.col("amount_minor").min(),
+            amount_minor=pl.col("amount_minor").max(),
+            currency_low=currency.min(),
+            currency_high=currency.max(),
+            status_low=pl.col("status").min(),
+            status_high=pl.col("status").max(),
+            event_time_low=pl.col("event_time").min(),
+            event_time_high=pl.col("event_time").max(),
+            first_arrival=pl.col("arrival").min(),
+            last_arrival=pl.col("arrival").max(),
+            currency=pl.col("currency").first(),
+            legs=pl.col("leg"),
+            event_seqs=pl.col("seq"),
+        )
+    )
+    return totals.with_columns(pl.col("legs").list.join(LEG_SEPARATOR))
+
+
+def _special(
+    events: pl.DataFrame, rules: RuleSet, sources: Sequence[SourceSpec], expected: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Totals and legs of transactions with several events of a source, optional sources, or late arrivals."""
+    distinct, _ = drop_redeliveries(events)
+    ordered = distinct.sort("txn_id", "source", *_LEG_ORDER).with_row_index("rank")
+    pairs = ordered.with_columns(
+        same_source=(
+            (pl.col("txn_id") == pl.col("txn_id").shift(1)) & (pl.col("source") == pl.col("source").shift(1))
+        ).fill_null(value=False),
+        is_leg=(
+            (pl.col("txn_id") != pl.col("txn_id").shift(-1)) | (pl.col("source") != pl.col("source").shift(-1))
+        ).fill_null(value=True),
+    ).with_columns(
+        same_money=(pl.col("amount_minor") == pl.col("amount_minor").shift(1))
+        & (pl.col("currency") == pl.col("currency").shift(1)),
+        same_status=pl.col("status") == pl.col("status").shift(1),
+        progress=((pl.col("status").shift(1) == Status.PENDING) & (pl.col("status") != Status.PENDING))
+        | ((pl.col("status").shift(1) == Status.SUCCESS) & (pl.col("status") == Status.REVERSED)),
+    )
+    duplicate = pl.col("same_source") & pl.col("same_money") & pl.col("same_status")
+    update = pl.col("same_source") & pl.col("same_money") & pl.col("progress")
+    kinds = pairs.with_columns(duplicate=duplicate, conflict=pl.col("same_source") & ~duplicate & ~update)
+
+    history = kinds.sort("txn_id", *_LOG_ORDER).with_columns(
+        position=pl.int_range(pl.len(), dtype=pl.Int32).over("txn_id"),
+        closes_at=pl.col("arrival").min().over("txn_id") + rules.match_window_ms,
+    )
+    is_late = pl.col("arrival") > pl.col("closes_at")
+    history = history.with_columns(complete=_complete_prefixes(sources, expected), is_late=is_late)
+    in_time = pl.col("complete") & ~pl.col("is_late")
+    late_bits = [
+        ((pl.col("source") == index) & pl.col("is_late")).any().cast(pl.Int32) * (1 << index)
+        for index in range(len(sources))
+    ]
+    story = (
+        history.group_by("txn_id")
+        .agg(
+            conflict=pl.col("conflict").any(),
+            duplicate=pl.col("duplicate").any(),
+            prefix_decided=pl.col("complete").any(),
+            late=pl.sum_horizontal(late_bits),
+            late_events=pl.col("is_late").sum().cast(pl.Int32),
+            after_decision=(pl.len().cast(pl.Int32) - 1 - pl.col("position").filter(in_time).min()),
+            first_arrival=pl.col("arrival").min(),
+            last_arrival=pl.col("arrival").max(),
+            event_seqs=pl.col("seq"),
+        )
+        .with_columns(revision=1 + pl.coalesce("after_decision", "late_events"))
+    )
+    legs = ordered.drop("rank").filter(pairs["is_leg"])
+    totals = _totals(legs).drop("first_arrival", "last_arrival", "event_seqs").join(story, on="txn_id")
+    return totals.drop("late_events", "after_decision"), legs
+
+
+def _complete_prefixes(sources: Sequence[SourceSpec], expected: int) -> pl.Expr:
+    """Whether the events up to each row, in log order, make the transaction complete.
+
+    Per source the running maximum of rank says which event is the leg so far; its lowest bit carries whether that leg
+    is terminal. A source without a leg so far has -1.
+    """
+    coded = pl.col("rank").cast(pl.Int64) * 2 + (pl.col("status") != Status.PENDING).cast(pl.Int64)
+    complete = pl.lit(value=True)
+    for index in range(len(sources)):
+        leg = pl.when(pl.col("source") == index).then(coded).otherwise(-1).cum_max().over("txn_id")
+        settled = leg % 2 == 1
+        complete &= (leg >= 0) & settled if expected >> index & 1 else (leg < 0) | settled
+    return complete
+
+
+def _judge(
+    totals: pl.DataFrame, legs: pl.DataFrame, rules: RuleSet, expected: int, watermarks: Sequence[int]
+) -> pl.DataFrame:
+    """Breaks, decision and verdict from per-transaction totals."""
+    closes_at = pl.col("first_arrival") + rules.match_window_ms
+    totals = totals.with_columns(
+        missing=pl.lit(expected, pl.Int32) & ~pl.col("present"),
+        spread_minor=pl.col("amount_minor") - pl.col("amount_low"),
+        closes_at=closes_at,
+    ).with_columns(waits=pl.col("missing") | pl.col("open_legs"))
+    totals = totals.with_columns(allowed=_allowed_spread(totals, legs, rules))
+    closed = pl.lit(value=True)
+    for index, watermark in enumerate(watermarks):
+        closed &= (pl.col("waits") & (1 << index) == 0) | (pl.col("closes_at") < watermark)
+    final = pl.col("prefix_decided") | closed
+    compared = {
+        Break.CONFLICT: pl.col("conflict"),
+        Break.DUPLICATE: pl.col("duplicate"),
+        Break.AMOUNT: pl.col("spread_minor") > pl.col("allowed"),
+        Break.CURRENCY: pl.col("currency_low") != pl.col("currency_high"),
+        # An open leg is expected to move on, so before the decision it is no disagreement yet.
+        Break.STATUS: (pl.col("status_low") != pl.col("status_high"))
+        & (pl.col("final") | (pl.col("status_low") != Status.PENDING)),
+        Break.TIMESTAMP: pl.col("event_time_high") - pl.col("event_time_low") > rules.time_tolerance_ms,
+        Break.MISSING: (pl.col("missing") != 0) & pl.col("final"),
+    }
+    shown = pl.col("final") | (pl.col("n") >= 2)
+    breaks = pl.sum_horizontal(condition.cast(pl.Int16) * kind.mask for kind, condition in compared.items())
+    verdict = (
+        pl.when(~pl.col("final"))
+        .then(Verdict.PENDING.value)
+        .when(pl.col("breaks") == 0)
+        .then(Verdict.MATCHED.value)
+        .otherwise(Verdict.MISMATCHED.value)
+    )
+    return (
+        totals.with_columns(final=final)
+        .with_columns(breaks=pl.when(shown).then(breaks).otherwise(0))
+        .with_columns(
+            verdict=verdict,
+            revision=pl.when(pl.col("final")).then(pl.col("revision")).otherwise(0),
+            missing=pl.when(pl.col("final")).then(pl.col("missing")).otherwise(0),
+            rules_version=pl.lit(rules.version, pl.Int32),
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in RESULT_SCHEMA.items())
+    )
+
+
+def _allowed_spread(totals: pl.DataFrame, legs: pl.DataFrame, rules: RuleSet) -> pl.Series | pl.Expr:
+    """Largest spread that still agrees, in minor units: the strictest among the currencies of the legs."""
+    if not rules.tolerances and rules.default_tolerance.absolute_minor == rules.default_tolerance.bps == 0:
+        return pl.lit(0, pl.Int64)
+    names = CURRENCY.categories
+    tolerances = pl.DataFrame(
+        {
+            "currency": names,
+            "absolute_minor": [rules.tolerance(name).absolute_minor for name in names],
+            "bps": [rules.tolerance(name).bps for name in names],
+        },
+        schema={"currency": CURRENCY, "absolute_minor": pl.Int64, "bps": pl.Int64},
+    )
+    largest = pl.col("largest")
+    # floor(largest * bps / 10,000) without the product overflowing 64 bits
+    relative = largest // 10_000 * pl.col("bps") + largest % 10_000 * pl.col("bps") // 10_000
+    strictest = (
+        legs.select("txn_id", "currency")
+        .join(totals.select("txn_id", largest="amount_minor"), on="txn_id")
+        .join(tolerances, on="currency")
+        .group_by("txn_id")
+        .agg(allowed=pl.max_horizontal(pl.col("absolute_minor"), relative).min())
+    )
+    return totals.select("txn_id").join(strictest, on="txn_id", how="left", maintain_order="left")["allowed"]
