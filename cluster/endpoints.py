@@ -18,6 +18,7 @@ ENDPOINTS_FILE = "endpoints.json"
 KafkaRole = Literal["admin", "pipeline", "producer", "reader"]
 RegistryRole = Literal["admin", "pipeline", "producer", "reader"]
 PostgresRole = Literal["admin", "owner", "app", "api"]
+RedisRole = Literal["app", "admin"]
 
 
 class StackNotUpError(ReconError):
@@ -114,29 +115,29 @@ class PostgresEndpoint(_Frozen):
 
 
 class RedisEndpoint(_Frozen):
-    """Redis over TLS with an ACL user; `url` carries no password."""
+    """Redis over TLS with ACL users (`admin` may flush and reconfigure, `app` may not); `url` carries no password."""
 
     url: str
     ca_file: Path
-    auth: BasicAuth
+    roles: dict[RedisRole, BasicAuth]
 
-    def connect_kwargs(self) -> dict[str, Any]:
+    def connect_kwargs(self, role: RedisRole = "app") -> dict[str, Any]:
         """Arguments for `redis.Redis` and `redis.asyncio.Redis`."""
         parts = urlsplit(self.url)
         return {
             "host": parts.hostname,
             "port": parts.port,
-            "username": self.auth.user,
-            "password": self.auth.password,
+            "username": self.roles[role].user,
+            "password": self.roles[role].password,
             "ssl": True,
             "ssl_ca_certs": str(self.ca_file),
             "ssl_check_hostname": True,
         }
 
-    def authenticated_url(self) -> str:
+    def authenticated_url(self, role: RedisRole = "app") -> str:
         """A `rediss://` URL with user, password and CA, for libraries that take only a URL. Never log it."""
         parts = urlsplit(self.url)
-        user, password = quote(self.auth.user), quote(self.auth.password)
+        user, password = quote(self.roles[role].user), quote(self.roles[role].password)
         return f"{parts.scheme}://{user}:{password}@{parts.netloc}/0?ssl_ca_certs={quote(str(self.ca_file))}"
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.events import DEFAULT_SOURCES, SOURCES_MAX, SourceSpec
@@ -85,7 +85,6 @@ class Settings(BaseSettings):
     test_client: bool = Field(
         default=False, description="Adds the Keycloak client recon-test with direct grants. Tests only."
     )
-    redis_password: SecretStr | None = Field(default=None, description="Instead of a generated one.")
     kafka_heap_mib: Count = Field(default=384, description="Java heap of the broker.")
     kafka_full_jit: bool = Field(
         default=False, description="C2 compiler for the broker: slower start, higher throughput."
@@ -121,7 +120,9 @@ class Settings(BaseSettings):
         default=200_000, description="Undecided legs a shard keeps hot; older ones are spilled."
     )
     spill_age_ms: Milliseconds = Field(default=5_000, description="Age at which an undecided leg is spilled to Redis.")
-    watermark_grace_ms: Milliseconds = Field(500, description="How far the watermark of a drained partition trails.")
+    watermark_grace_ms: Milliseconds = Field(
+        default=500, description="How far the watermark of a drained partition trails."
+    )
     heartbeat_interval_ms: Milliseconds = Field(
         default=1_000, description="How often an actor reports to the supervisor."
     )
