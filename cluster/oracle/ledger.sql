@@ -1,0 +1,46 @@
+-- What the oracle reads of the ledger. Times leave as whole microseconds since 1970, so that nothing is rounded away.
+
+-- name: sources
+select source_id, name, topic, expected from sources order by source_id
+
+-- name: rule_sets
+select version, (extract(epoch from effective_from) * 1000)::bigint as effective_from_ms, body::text as body
+from rule_sets where state = 'active' order by effective_from, version
+
+-- name: checkpoints
+select key_group_from, key_group_to, epoch, next_seq, low_seq, positions::text as positions,
+       watermarks::text as watermarks
+from checkpoints order by key_group_from
+
+-- name: raw_events
+-- Every stored event of a range of key groups.
+select key_group, seq, txn_id, source, event_id, amount_minor, currency, status,
+       (extract(epoch from event_time) * 1000000)::bigint as event_time_us,
+       (extract(epoch from arrival) * 1000000)::bigint as arrival_us,
+       account_id, original_txn_id, kafka_partition, kafka_offset, redelivery
+from raw_events where key_group >= $1 and key_group < $2
+
+-- name: results
+-- Every result of a range of key groups.
+select key_group, txn_id, verdict, final, revision, rules_version, breaks, missing, late, present, currency,
+       amount_minor, spread_minor,
+       (extract(epoch from first_arrival) * 1000000)::bigint as first_arrival_us,
+       (extract(epoch from last_arrival) * 1000000)::bigint as last_arrival_us,
+       legs, event_seqs
+from results where key_group >= $1 and key_group < $2
+
+-- name: dead_letters
+select topic, kafka_partition, kafka_offset, (extract(epoch from arrival) * 1000000)::bigint as arrival_us, reason,
+       key, payload
+from dead_letters
+
+-- name: contract_results
+-- The contract's view, for some transactions.
+select txn_id, verdict, breaks, missing_sources, late_sources, final, revision
+from reconciliation_results where txn_id = any ($1::text[])
+
+-- name: redelivery_counts
+select txn_id, count(*) as n from redeliveries where txn_id = any ($1::text[]) group by txn_id
+
+-- name: planted_dead_letters
+select topic, key, reason from dead_letters where key = any ($1::bytea[])
