@@ -1,0 +1,251 @@
+"""Pending transactions between batches: what is carried, what is emitted, what may be forgotten.
+
+The state is plain data: a frame of the events of open transactions and an index of those that were spilled. `step`
+takes it, a batch and the watermarks, and gives the next state and what to write. The time comes in as `now_ms`.
+
+    batch + touched pending + due pending -> decide -> final   -> results, forgotten
+                                                    -> open    -> carried; published once it shows a break or is old
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import polars as pl
+
+from actors.matching.decide import decide, drop_redeliveries
+from actors.matching.frames import EVENT_SCHEMA, RESULT_SCHEMA, empty, with_leg_columns
+from schemas.events import SourceSpec
+from schemas.rules import Rulebook
+
+UNPUBLISHED: Final = -1
+SPILL_BUCKET_MS: Final = 1_000  # spilled transactions are kept together by the second in which their window closes
+
+# What is carried with every pending event beside EVENT_SCHEMA. `hash` finds a transaction's rows (a false hit is
+# harmless: rows are grouped by txn_id); `published` is the breaks mask of the provisional result that was emitted.
+PENDING_SCHEMA: Final[dict[str, pl.DataType]] = {
+    **EVENT_SCHEMA,
+    "bit": pl.Int32(),
+    "leg": pl.String(),
+    "hash": pl.UInt64(),
+    "seen_ms": pl.Int64(),
+    "closes_at": pl.Int64(),
+    "waits": pl.Int32(),
+    "published": pl.Int16(),
+    "checked": pl.Boolean(),
+}
+SPILLED_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "hash": pl.UInt64(),
+    "closes_at": pl.Int64(),
+    "waits": pl.Int32(),
+    "low_seq": pl.Int64(),
+    "rows": pl.UInt32(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Open transactions of one shard: in memory (`pending`) and elsewhere (`spilled`, one row a transaction)."""
+
+    pending: pl.DataFrame
+    spilled: pl.DataFrame
+
+    @classmethod
+    def empty(cls) -> State:
+        """No open transaction."""
+        return cls(empty(PENDING_SCHEMA), empty(SPILLED_SCHEMA))
+
+    def low_seq(self, next_seq: int) -> int:
+        """The lowest seq that a new owner must read again: every event below it belongs to a final result."""
+        lows = (self.pending["seq"].min(), self.spilled["low_seq"].min())
+        return min([next_seq, *(low for low in lows if isinstance(low, int))])
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a step judges by: rule sets, the configured sources, and per source id the watermark in ms."""
+
+    rulebook: Rulebook
+    sources: Sequence[SourceSpec]
+    watermarks: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """When an open transaction deserves attention. Milliseconds since the shard first saw it."""
+
+    check_ms: int = 1_000  # ask the ledger whether it was decided long ago
+    show_ms: int = 5_000  # publish it as PENDING, breaks or not
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step emits. Frames of results have RESULT_SCHEMA."""
+
+    state: State
+    final: pl.DataFrame  # decided, and never published before: written by COPY
+    replacing: pl.DataFrame  # decided after a provisional row, or a provisional row itself: written by upsert
+    redeliveries: pl.DataFrame  # EVENT_SCHEMA
+
+
+def open_events(events: pl.DataFrame, now_ms: int) -> pl.DataFrame:
+    """Events (EVENT_SCHEMA) as rows of the pending frame, not yet evaluated."""
+    return with_leg_columns(events).select(
+        *EVENT_SCHEMA,
+        "bit",
+        "leg",
+        hash=pl.col("txn_id").hash(),
+        seen_ms=pl.lit(now_ms, pl.Int64),
+        closes_at=pl.lit(0, pl.Int64),
+        waits=pl.lit(0, pl.Int32),
+        published=pl.lit(UNPUBLISHED, pl.Int16),
+        checked=pl.lit(value=False),
+    )
+
+
+def step(state: State, arrived: pl.DataFrame, rules: Rules, ages: Ages, now_ms: int) -> Step:
+    """Take in `arrived` (PENDING_SCHEMA: new events and recalled ones), decide what can be decided.
+
+    Rows whose window has closed for all sources they wait for, and rows old enough to be shown, are looked at too.
+    """
+    pending = state.pending
+    wake = (pl.col("published") == UNPUBLISHED) & pl.col("checked") & (pl.col("seen_ms") <= now_ms - ages.show_ms)
+    wake |= is_due(rules.watermarks)
+    if not arrived.is_empty():
+        wake |= pl.col("hash").is_in(arrived["hash"].implode())
+    awake = pending.select(wake).to_series()
+    rows = pl.concat([pending.filter(awake), arrived])
+    if rows.is_empty():
+        return Step(state, empty(RESULT_SCHEMA), empty(RESULT_SCHEMA), empty(EVENT_SCHEMA))
+    resting = pending.filter(~awake)
+    rows, redeliveries = _split_redeliveries(rows)
+    results = decide(rows, rules.rulebook, rules.sources, rules.watermarks)
+    results = results.join(_carried(rows, now_ms), on="txn_id", how="left", maintain_order="left")
+    # A missing leg is declared only after the ledger was asked; the unique key would catch it, at a rollback's cost.
+    hold = pl.col("final") & (pl.col("waits") != 0) & ~pl.col("checked")
+    final = results.filter(pl.col("final") & ~hold)
+    still_open = results.filter(~pl.col("final") | hold)
+    old = (pl.col("published") == UNPUBLISHED) & pl.col("checked") & (pl.col("seen_ms") <= now_ms - ages.show_ms)
+    shows = ~pl.col("final") & (((pl.col("breaks") != 0) & (pl.col("breaks") != pl.col("published"))) | old)
+    provisional = still_open.filter(shows)
+    still_open = still_open.with_columns(
+        published=pl.when(shows).then(pl.col("breaks")).otherwise(pl.col("published")),
+    )
+    carry = ["seen_ms", "closes_at", "waits", "published", "checked"]
+    kept = rows.drop(carry).join(still_open.select("txn_id", *carry), on="txn_id").select(PENDING_SCHEMA.keys())
+    was_published = pl.col("published") != UNPUBLISHED
+    return Step(
+        replace(state, pending=pl.concat([resting, kept])),
+        final.filter(~was_published).select(RESULT_SCHEMA.keys()),
+        pl.concat([final.filter(was_published), provisional]).select(RESULT_SCHEMA.keys()),
+        redeliveries.select(EVENT_SCHEMA.keys()),
+    )
+
+
+def is_due(watermarks: Sequence[int]) -> pl.Expr:
+    """Rows whose window has closed for every source that their transaction waits for."""
+    due = pl.lit(value=True)
+    for index, watermark in enumerate(watermarks):
+        due &= (pl.col("waits") & (1 << index) == 0) | (pl.col("closes_at") < watermark)
+    return due
+
+
+def _split_redeliveries(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Distinct rows and redeliveries; only rows whose event_id occurs twice are looked at closely."""
+    doubtful = rows["event_id"].is_duplicated()
+    if not doubtful.any():
+        return rows, rows.clear()
+    distinct, redeliveries = drop_redeliveries(rows.filter(doubtful))
+    return pl.concat([rows.filter(~doubtful), distinct]), redeliveries
+
+
+def _carried(rows: pl.DataFrame, now_ms: int) -> pl.DataFrame:
+    """Per transaction what its rows carry from earlier steps."""
+    return rows.group_by("txn_id").agg(
+        seen_ms=pl.col("seen_ms").min().fill_null(now_ms),
+        published=pl.col("published").max(),
+        checked=pl.col("checked").any(),
+    )
+
+
+def unchecked(state: State, ages: Ages, now_ms: int, committed_seq: int) -> pl.DataFrame:
+    """Open transactions (key_group, txn_id) to ask the ledger about: old enough, or due.
+
+    Only rows below `committed_seq`: everything decided before them is in the ledger by then, so a "no" stays true.
+    """
+    return (
+        state.pending.filter(
+            ~pl.col("checked") & (pl.col("seen_ms") <= now_ms - ages.check_ms) & (pl.col("seq") < committed_seq)
+        )
+        .select("key_group", "txn_id")
+        .unique()
+    )
+
+
+def mark_checked(state: State, txn_ids: pl.Series) -> State:
+    """The ledger knows no final result for these transactions, so they are what they seem: open."""
+    checked = pl.col("checked") | pl.col("txn_id").is_in(txn_ids.implode())
+    return replace(state, pending=state.pending.with_columns(checked=checked))
+
+
+def take(state: State, txn_ids: pl.Series) -> tuple[State, pl.DataFrame]:
+    """Remove these transactions and give their rows: they were decided before and go the slow path."""
+    taken = state.pending.select(pl.col("txn_id").is_in(txn_ids.implode())).to_series()
+    return replace(state, pending=state.pending.filter(~taken)), state.pending.filter(taken)
+
+
+def choose_spill(
+    state: State, rows_max: int, age_ms: int, now_ms: int, committed_seq: int
+) -> tuple[State, pl.DataFrame]:
+    """Rows to spill, oldest first: all older than `age_ms`, and as many as bring memory under `rows_max`.
+
+    Only checked and committed rows go, for a spill that is lost is read back from the ledger. Transactions go whole.
+    """
+    pending = state.pending
+    able = pl.col("checked") & (pl.col("seq") < committed_seq)
+    whole = pending.group_by("txn_id").agg(able=able.all(), seen_ms=pl.col("seen_ms").min(), n=pl.len())
+    able_ids = whole.filter("able").sort("seen_ms")
+    surplus = len(pending) - rows_max
+    chosen = able_ids.filter(
+        (pl.col("seen_ms") <= now_ms - age_ms) | (pl.col("n").cum_sum() - pl.col("n") < max(surplus, 0))
+    )
+    if chosen.is_empty():
+        return state, pending.clear()
+    rest, spill = take(state, chosen["txn_id"])
+    index = spill.group_by("txn_id").agg(
+        pl.col("hash").first(),
+        pl.col("closes_at").first(),
+        pl.col("waits").first(),
+        low_seq=pl.col("seq").min(),
+        rows=pl.len(),
+    )
+    return replace(rest, spilled=pl.concat([state.spilled, index.select(SPILLED_SCHEMA.keys())])), spill
+
+
+def recalls(state: State, arrived: pl.DataFrame, watermarks: Sequence[int]) -> tuple[pl.DataFrame, list[int]]:
+    """What must come back before a step: (hash, bucket) of transactions that `arrived` touches, and due buckets."""
+    if state.spilled.is_empty():
+        return empty({"hash": pl.UInt64(), "bucket": pl.Int64()}), []
+    bucket = pl.col("closes_at") // SPILL_BUCKET_MS
+    due = state.spilled.filter(is_due(watermarks)).select(bucket=bucket).to_series().unique().to_list()
+    hits = state.spilled.filter(pl.col("hash").is_in(arrived["hash"].implode()) & ~bucket.is_in(due))
+    return hits.select("hash", bucket=bucket), due
+
+
+def forget_spilled(state: State, hashes: pl.Series, buckets: Sequence[int]) -> State:
+    """The index without the transactions that came back."""
+    bucket = pl.col("closes_at") // SPILL_BUCKET_MS
+    back = pl.col("hash").is_in(hashes.implode()) | bucket.is_in(list(buckets))
+    return replace(state, spilled=state.spilled.filter(~back))
+
+
+def revise(events: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Results and redeliveries of transactions that were decided before, from all their events (EVENT_SCHEMA).
+
+    Decided stays decided: the window was found closed once, so no watermark is asked again.
+    """
+    distinct, redeliveries = drop_redeliveries(events)
+    closed = [2**62] * len(rules.sources)
+    return decide(distinct, rules.rulebook, rules.sources, closed), redeliveries

@@ -1,0 +1,179 @@
+"""What the engine asks of the world, as protocols, and the plain values that cross them.
+
+Every port has an in-memory twin in actors/adapters/memory.py; one contract suite runs over both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import polars as pl
+
+from actors.matching.frames import EVENT_SCHEMA, RESULT_SCHEMA, empty
+from schemas.audit import GENESIS
+from schemas.events import SourceSpec
+from schemas.rules import RuleSet
+
+TopicPartition = tuple[str, int]
+
+# A whole event as it enters the log: EVENT_SCHEMA and the fields that matching does not need.
+LOG_SCHEMA: Final[dict[str, pl.DataType]] = {
+    **EVENT_SCHEMA,
+    "account_id": pl.String(),
+    "original_txn_id": pl.String(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that is no acceptable event, kept with its bytes."""
+
+    key_group: int
+    topic: str
+    partition: int
+    offset: int
+    arrival_ms: int
+    reason: str
+    detail: str
+    key: bytes | None
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetRange:
+    """Offsets [start, stop) of one partition that a batch covers, whether or not it has rows for this shard."""
+
+    topic: str
+    partition: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One reader's message to one shard. Taken whole, or refused whole.
+
+    `events` has LOG_SCHEMA without seq, in log order within each partition. `watermarks_ms` gives, per partition, the
+    arrival time up to which that partition was read when the batch was cut.
+    """
+
+    ranges: Sequence[OffsetRange]
+    watermarks_ms: Mapping[TopicPartition, int]
+    events: pl.DataFrame
+    dead_letters: Sequence[DeadLetter] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a new owner of a range of key groups finds: its fencing epoch, and where its predecessor was."""
+
+    key_group_from: int
+    key_group_to: int
+    epoch: int
+    next_seq: int
+    low_seq: int
+    flushes: int
+    positions: Mapping[TopicPartition, int]
+    audit_seq: int = 0
+    audit_hash: bytes = GENESIS
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """All that one PostgreSQL transaction writes for one shard."""
+
+    claim: Claim
+    events: pl.DataFrame = field(default_factory=lambda: empty(LOG_SCHEMA))
+    redeliveries: pl.DataFrame = field(default_factory=lambda: empty(EVENT_SCHEMA))
+    final: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))  # new rows
+    replacing: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))  # over provisional rows
+    revised: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))  # over final rows
+    superseded: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))  # what `revised` stands for now
+    dead_letters: Sequence[DeadLetter] = ()
+    positions: Mapping[TopicPartition, int] = field(default_factory=dict)
+    watermarks_ms: Mapping[str, int] = field(default_factory=dict)
+    first_seq: int = 1  # events of this flush have seqs in [first_seq, next_seq)
+    next_seq: int = 1
+    low_seq: int = 1
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What the ledger did with a flush: the chain's new head and the results as they are now."""
+
+    audit_seq: int
+    audit_hash: bytes
+    changed: pl.DataFrame  # RESULT_SCHEMA and decided_at (ms)
+    rule_sets: Sequence[RuleSet]
+
+
+class AlreadyDecidedError(Exception):
+    """Some transactions of a flush have a final result already: nothing was written; recompute them as revisions."""
+
+    def __init__(self, decided: pl.DataFrame) -> None:
+        """`decided` has key_group and txn_id."""
+        self.decided = decided
+        super().__init__(f"{len(decided)} transactions were decided before")
+
+
+class Ledger(Protocol):
+    """PostgreSQL, as one shard sees it. Raises StoreUnavailableError when it does not answer."""
+
+    def claim(self, key_group_from: int, key_group_to: int, owner: str) -> Claim:
+        """Become the owner: raise the epoch, which fences every earlier owner."""
+        ...
+
+    def rule_sets(self) -> Sequence[RuleSet]:
+        """Active rule sets."""
+        ...
+
+    def open_events(self, claim: Claim, sources: Sequence[SourceSpec]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Events (EVENT_SCHEMA) that no final result holds, and the provisional results (txn_id, breaks)."""
+        ...
+
+    def decided(self, txns: pl.DataFrame) -> pl.DataFrame:
+        """Of these transactions (key_group, txn_id) the ones with a final result, as it is (RESULT_SCHEMA)."""
+        ...
+
+    def events_of(self, results: pl.DataFrame, sources: Sequence[SourceSpec]) -> pl.DataFrame:
+        """Stored events (EVENT_SCHEMA) of results, by their key_group and event_seqs."""
+        ...
+
+    def flush(self, flush: Flush, sources: Sequence[SourceSpec], now_ms: int) -> Flushed:
+        """Write all of it in one transaction, or nothing.
+
+        Raises FencedError when the epoch is not ours any more, AlreadyDecidedError when `final` or `replacing` meets a
+        final row, StoreUnavailableError when PostgreSQL does not answer: the same flush may be offered again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let connections go."""
+        ...
+
+
+class SpillStore(Protocol):
+    """Redis, as one shard sees it. Raises TransientError when it does not answer; it may lose everything."""
+
+    def put(self, rows: pl.DataFrame) -> None:
+        """Keep rows (PENDING_SCHEMA) of whole transactions, by bucket of closes_at and txn_id."""
+        ...
+
+    def take(self, hits: Mapping[int, Sequence[str]], buckets: Sequence[int]) -> pl.DataFrame:
+        """Give back and forget: the named transactions of each bucket, and whole buckets."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything that any owner of these key groups spilled."""
+        ...
+
+
+class Feed(Protocol):
+    """Where changed results are told, after the commit. Never raises: the ledger is the truth."""
+
+    def publish(self, claim: Claim, number: int, changed: pl.DataFrame, sources: Sequence[SourceSpec]) -> None:
+        """Tell the results of one flush (RESULT_SCHEMA and decided_at)."""
+        ...
