@@ -1,0 +1,199 @@
+"""The wire format: what the oracle and the codec make of good bytes, spoilt bytes and any bytes at all."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import fastavro
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.oracle.decoding import Decoder, Refused, can_resolve
+from producers.emission import Damage, Event
+from producers.wire import Encoder
+from schemas.codec import WriterSchema, decode_batch, validate
+from schemas.errors import DeadLetterReason
+from schemas.events import AMOUNT_MINOR_MAX, DEFAULT_SOURCES, EVENT_TIME_MIN_MS, ID_BYTES_MAX, Status, schema_text
+
+SCHEMA_ID = 7
+NOW = 1_790_000_000_000
+DAY_MS = 86_400_000
+ENCODER = Encoder(SCHEMA_ID)
+GOOD = Event("e1", "T1", "CORE", 12_345, "EUR", Status.SUCCESS, NOW, "DE89370400440532013000")
+
+
+def text_of(schema_id):
+    return schema_text() if schema_id == SCHEMA_ID else None
+
+
+def decoder():
+    return Decoder(text_of, DEFAULT_SOURCES)
+
+
+def reason_by_oracle(value, topic="core_txns"):
+    try:
+        decoder().decode(topic, 0, 0, NOW, value)
+    except Refused as refused:
+        return refused.reason
+    return None
+
+
+def reason_by_codec(value, source=0):
+    parsed = WriterSchema.parse(SCHEMA_ID, schema_text())
+    decoded = decode_batch([value], lambda schema_id: parsed if schema_id == SCHEMA_ID else None)
+    found = validate(decoded, np.array([source], dtype=np.uint8), np.array([NOW], dtype=np.int64))
+    return found.rejects[0].reason if found.rejects else None
+
+
+def test_a_record_comes_back_as_it_was_written():
+    event = decoder().decode("core_txns", 3, 14, NOW + 9, ENCODER.encode(GOOD))
+    assert (event.source, event.event_id, event.txn_id, event.amount_minor, event.currency) == (
+        0,
+        "e1",
+        "T1",
+        12_345,
+        "EUR",
+    )
+    assert (event.status, event.event_time, event.arrival, event.partition, event.offset) == (
+        Status.SUCCESS,
+        NOW,
+        NOW + 9,
+        3,
+        14,
+    )
+    assert event.original_txn_id is None
+
+
+@pytest.mark.parametrize("judged", [reason_by_oracle, reason_by_codec], ids=["oracle", "codec"])
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (Damage.EMPTY, DeadLetterReason.NOT_FRAMED),
+        (Damage.NO_MAGIC, DeadLetterReason.NOT_FRAMED),
+        (Damage.TRUNCATED, DeadLetterReason.MALFORMED),
+        (Damage.TRAILING, DeadLetterReason.MALFORMED),
+        (Damage.BAD_ENUM, DeadLetterReason.MALFORMED),
+        (Damage.UNKNOWN_SCHEMA, DeadLetterReason.UNKNOWN_SCHEMA),
+    ],
+    ids=lambda value: value.value,
+)
+def test_spoilt_bytes_are_set_aside_with_their_reason(judged, damage, reason):
+    assert judged(ENCODER.encode(GOOD, damage)) is reason
+
+
+@pytest.mark.parametrize("judged", [reason_by_oracle, reason_by_codec], ids=["oracle", "codec"])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"source": "MOBILE"}, DeadLetterReason.WRONG_SOURCE),
+        ({"event_id": ""}, DeadLetterReason.BAD_ID),
+        ({"txn_id": ""}, DeadLetterReason.BAD_ID),
+        ({"account_id": ""}, DeadLetterReason.BAD_ID),
+        ({"txn_id": "é" * (ID_BYTES_MAX // 2)}, None),
+        ({"txn_id": "é" * (ID_BYTES_MAX // 2) + "x"}, DeadLetterReason.BAD_ID),
+        ({"event_id": "a\0b"}, DeadLetterReason.BAD_ID),
+        ({"original_txn_id": ""}, None),
+        ({"original_txn_id": "a\0b"}, DeadLetterReason.BAD_ID),
+        ({"amount_minor": 0}, None),
+        ({"amount_minor": -1}, DeadLetterReason.BAD_AMOUNT),
+        ({"amount_minor": AMOUNT_MINOR_MAX}, None),
+        ({"amount_minor": AMOUNT_MINOR_MAX + 1}, DeadLetterReason.BAD_AMOUNT),
+        ({"currency": "XXX"}, DeadLetterReason.UNKNOWN_CURRENCY),
+        ({"currency": "eur"}, DeadLetterReason.UNKNOWN_CURRENCY),
+        ({"event_time": EVENT_TIME_MIN_MS}, None),
+        ({"event_time": EVENT_TIME_MIN_MS - 1}, DeadLetterReason.ABSURD_TIME),
+        ({"event_time": NOW + DAY_MS}, None),
+        ({"event_time": NOW + DAY_MS + 1}, DeadLetterReason.ABSURD_TIME),
+        ({"source": "MOBILE", "amount_minor": -1}, DeadLetterReason.WRONG_SOURCE),
+        ({"currency": "", "event_time": 0}, DeadLetterReason.UNKNOWN_CURRENCY),
+    ],
+    ids=lambda value: json.dumps(value)[:40] if isinstance(value, dict) else str(value),
+)
+def test_limits_hold_to_the_last_unit(judged, changes, reason):
+    fields = {name: getattr(GOOD, name) for name in GOOD.__slots__}
+    assert judged(ENCODER.encode(Event(**{**fields, **changes}))) is reason
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.none(), st.binary(max_size=80), st.binary(max_size=80).map(lambda body: b"\0\0\0\0\7" + body)))
+def test_any_bytes_are_accepted_or_refused_and_never_raise(value):
+    assert reason_by_oracle(value) is reason_by_codec(value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 79), st.integers(0, 255)), min_size=1, max_size=4))
+def test_flipped_bytes_are_judged_alike_by_oracle_and_codec(flips):
+    value = bytearray(ENCODER.encode(GOOD))
+    for at, byte in flips:
+        value[at % len(value)] = byte
+    assert reason_by_oracle(bytes(value)) is reason_by_codec(bytes(value))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.just(b"good"), st.binary(max_size=40)), min_size=1, max_size=12))
+def test_a_bad_neighbour_does_not_touch_a_good_record(values):
+    batch = [ENCODER.encode(GOOD) if value == b"good" else b"\0\0\0\0\7" + value for value in values]
+    parsed = WriterSchema.parse(SCHEMA_ID, schema_text())
+    rows = np.zeros(len(batch), dtype=np.uint8)
+    found = validate(decode_batch(batch, lambda _: parsed), rows, np.full(len(batch), NOW, dtype=np.int64))
+    rejected = {reject.row: reject.reason for reject in found.rejects}
+    for row, value in enumerate(batch):
+        assert rejected.get(row) is reason_by_oracle(value)
+    assert set(found.events["row"]) | set(rejected) == set(range(len(batch)))
+
+
+# Schemas that a registry may hold beside ours.
+
+
+def our_schema():
+    return json.loads(schema_text())
+
+
+def without(name):
+    schema = our_schema()
+    schema["fields"] = [field for field in schema["fields"] if field["name"] != name]
+    return schema
+
+
+def with_field(field):
+    schema = our_schema()
+    schema["fields"].insert(0, field)
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "readable"),
+    [
+        (our_schema(), True),
+        (without("original_txn_id"), True),
+        (with_field({"name": "channel", "type": "string"}), True),
+        (without("currency"), False),
+        ({"type": "string"}, False),
+        ({**our_schema(), "name": "SomethingElse"}, False),
+    ],
+    ids=["ours", "without-optional", "one-more-field", "without-required", "no-record", "another-record"],
+)
+def test_a_registered_schema_is_readable_or_not(schema, readable):
+    assert can_resolve(schema) is readable
+
+
+def test_a_newer_producer_is_understood():
+    newer = with_field({"name": "channel", "type": "string"})
+    record = {"channel": "app", **GOOD.to_avro()}
+    import io
+
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(newer), record)
+    value = struct.pack(">bI", 0, 9) + buffer.getvalue()
+    event = Decoder(lambda _: json.dumps(newer), DEFAULT_SOURCES).decode("core_txns", 0, 0, NOW, value)
+    assert (event.txn_id, event.amount_minor, event.event_time) == ("T1", 12_345, NOW)
+
+
+def test_a_record_of_another_schema_is_incompatible():
+    other = {"type": "record", "name": "Other", "fields": [{"name": "x", "type": "int"}]}
+    with pytest.raises(Refused) as refused:
+        Decoder(lambda _: json.dumps(other), DEFAULT_SOURCES).decode("core_txns", 0, 0, NOW, b"\0\0\0\0\x09\x02")
+    assert refused.value.reason is DeadLetterReason.INCOMPATIBLE_SCHEMA
