@@ -36,6 +36,11 @@ class Frame:
     settled_ms: int
     now_ms: int
 
+    @property
+    def is_trimmed(self) -> bool:
+        """Whether Kafka has let go of the beginning of the log, so that the ledger may know more than the log."""
+        return any(extent.low > 0 for extent in self.extents.values())
+
     def positions(self, key_group: int) -> Mapping[Position, int]:
         """How far the owner of a key group has read; nothing when it has no owner."""
         for checkpoint in self.checkpoints:
@@ -79,6 +84,7 @@ class _Bucket:
     events: dict[RecordId, Seen] = field(default_factory=dict)
     by_txn: defaultdict[str, list[Seen]] = field(default_factory=lambda: defaultdict(list))
     low_seq_of_open: dict[str, int] = field(default_factory=dict)
+    oldest_arrival: int = NEVER_MS
     trimmed: set[str] = field(default_factory=set)  # transactions with events older than the log still holds
 
     def load(self, events: Iterable[Seen]) -> None:
@@ -95,7 +101,7 @@ class _Bucket:
 async def compare_bucket(frame: Frame, ledger: Ledger, spool: Spool, bucket: int, findings: Findings) -> None:
     """Compare event_log, redeliveries and results of one bucket."""
     groups = spool.buckets[bucket]
-    state = _Bucket(frame, findings)
+    state = _Bucket(frame, findings, oldest_arrival=spool.oldest_arrival)
     state.load(spool.events(bucket))
     watermarks = [frame.settled_ms] * len(frame.sources)
     judgements = {
@@ -128,6 +134,8 @@ async def _compare_raw(state: _Bucket, ledger: Ledger, groups: range) -> None:
     next_seq = {group: checkpoint.next_seq for checkpoint in frame.checkpoints for group in checkpoint.groups}
     async for row in ledger.raw_events(groups):
         findings.compared["raw_events"] += 1
+        findings.tally[f"events.{row['source']}"] += 1
+        findings.tally["redelivery"] += row["redelivery"]
         topic = topic_of.get(row["source"], f"?{row['source']}")
         identity = (topic, row["kafka_partition"], row["kafka_offset"])
         event = state.events.get(identity)
@@ -194,9 +202,14 @@ async def _compare_results(state: _Bucket, ledger: Ledger, groups: range, judgem
     async for row in ledger.results(groups):
         findings.compared["results"] += 1
         txn_id = row["txn_id"]
+        if row["final"]:
+            _tally(findings, row)
         if txn_id in state.trimmed:
             continue
         expected = judgements.get(txn_id)
+        if expected is None and row["first_arrival_us"] < state.oldest_arrival * 1000 and state.frame.is_trimmed:
+            findings.compared["older_than_log"] += 1
+            continue
         if expected is None:
             findings.differ("results.alien", txn_id, "no such transaction in the log", Verdict(row["verdict"]).name)
             continue
@@ -212,6 +225,12 @@ async def _compare_results(state: _Bucket, ledger: Ledger, groups: range, judgem
             findings.differ("results.missing", txn_id, expected.verdict.name, "no row")
         else:
             findings.compared["open"] += 1
+
+
+def _tally(findings: Findings, row: asyncpg.Record) -> None:
+    findings.tally[f"verdict.{Verdict(row['verdict']).name}"] += 1
+    findings.tally.update(f"break.{name}" for name in break_names(row["breaks"]))
+    findings.tally["late"] += row["late"] != 0
 
 
 def _compare_result(state: _Bucket, expected: Judgement, row: asyncpg.Record) -> None:
@@ -347,6 +366,7 @@ async def compare_dead_letters(
     found: set[RecordId] = set()
     async for row in ledger.dead_letters():
         findings.compared["dead_letters"] += 1
+        findings.tally["dead_letter"] += 1
         identity = (row["topic"], row["kafka_partition"], row["kafka_offset"])
         expected = set_aside.get(identity)
         if identity in found:
@@ -374,3 +394,17 @@ async def compare_dead_letters(
         reached = [checkpoint.positions.get((topic, partition), 0) for checkpoint in frame.checkpoints]
         if identity not in found and reached and offset < min(reached):
             findings.differ("dead_letters.missing", _record(identity), expected.reason.value, "no row")
+
+
+async def compare_counters(frame: Frame, ledger: Ledger, findings: Findings) -> None:
+    """The ledger's counters add up to its own rows. Call it last: it needs what the other comparisons tallied.
+
+    Events that are gone from log and ledger alike stay counted, so a trimmed log leaves only the results to compare.
+    """
+    totals = {row["metric"]: row["n"] for row in await ledger.fetch("counters")}
+    for metric in sorted({*totals, *findings.tally}):
+        if frame.is_trimmed and not metric.startswith(("verdict.", "break.", "late")):
+            continue
+        findings.compared["counters"] += 1
+        if totals.get(metric, 0) != findings.tally[metric]:
+            findings.differ("stats_by_minute", metric, findings.tally[metric], totals.get(metric, 0))

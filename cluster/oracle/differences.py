@@ -25,10 +25,14 @@ class Difference:
 
 @dataclass(slots=True)
 class Findings:
-    """Counts of everything compared and of every departure, with the first examples of each kind."""
+    """Counts of everything compared and of every departure, with the first examples of each kind.
+
+    `tally` counts what the ledger's rows add up to, in the names of its own counters.
+    """
 
     compared: Counter[str] = field(default_factory=Counter)
     by_kind: Counter[str] = field(default_factory=Counter)
+    tally: Counter[str] = field(default_factory=Counter)
     examples: defaultdict[str, list[Difference]] = field(default_factory=lambda: defaultdict(list))
 
     def differ(self, kind: str, subject: str, expected: object, found: object) -> None:

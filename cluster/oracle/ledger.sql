@@ -44,3 +44,7 @@ select txn_id, count(*) as n from redeliveries where txn_id = any ($1::text[]) g
 
 -- name: planted_dead_letters
 select topic, key, reason from dead_letters where key = any ($1::bytea[])
+
+-- name: counters
+-- The counters' totals. A counter of money is by currency, one of events is not.
+select metric, sum(n)::bigint as n from stats_by_minute group by metric

@@ -95,6 +95,7 @@ class Spool:
         self.set_aside: dict[RecordId, SetAsideRecord] = {}
         self.accepted = 0
         self.newest_arrival = 0  # ms, of accepted events
+        self.oldest_arrival = 1 << 62
         self._bucket_of = [next(i for i, groups in enumerate(buckets) if kg in groups) for kg in range(KEY_GROUPS)]
         self._paths = [folder / f"bucket-{index:03d}.jsonl" for index in range(len(buckets))]
         self._rows: list[list[bytes]] = [[] for _ in buckets]
@@ -136,6 +137,7 @@ class Spool:
         )
         self.accepted += 1
         self.newest_arrival = max(self.newest_arrival, event.arrival)
+        self.oldest_arrival = min(self.oldest_arrival, event.arrival)
         if len(rows) >= WRITE_ROWS:
             self._write(bucket)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.oracle.compare import Frame, compare_bucket, compare_checkpoints, compare_dead_letters
+from cluster.oracle.compare import Frame, compare_bucket, compare_checkpoints, compare_counters, compare_dead_letters
 from cluster.oracle.decoding import Decoder, registry_lookup
 from cluster.oracle.differences import Findings
 from cluster.oracle.ledger import Checkpoint, snapshot
@@ -181,6 +181,7 @@ class Verification:
                 self._say(f"comparing key groups {groups.start} to {groups.stop - 1}")
                 await compare_bucket(frame, ledger, spool, bucket, findings)
             await compare_dead_letters(frame, ledger, spool.set_aside, findings)
+            await compare_counters(frame, ledger, findings)
         return Report(
             findings,
             log_records=spool.accepted + len(spool.set_aside),

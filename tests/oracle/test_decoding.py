@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 
@@ -183,8 +184,6 @@ def test_a_registered_schema_is_readable_or_not(schema, readable):
 def test_a_newer_producer_is_understood():
     newer = with_field({"name": "channel", "type": "string"})
     record = {"channel": "app", **GOOD.to_avro()}
-    import io
-
     buffer = io.BytesIO()
     fastavro.schemaless_writer(buffer, fastavro.parse_schema(newer), record)
     value = struct.pack(">bI", 0, 9) + buffer.getvalue()

@@ -2,7 +2,7 @@
 
 Each line of a story is one record in order of its arrival:
 
-    seconds after the first arrival, source, amount, currency, status [, clock=seconds] [, id=event id] [, in another log]
+    seconds after the first arrival, source, amount, currency, status [, clock=seconds] [, id=event id]
 
 `clock` is the source's own time (default: the arrival). The window is 30 s, the time tolerance 5 s, amounts must agree.
 """
