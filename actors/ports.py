@@ -43,12 +43,16 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class OffsetRange:
-    """Offsets [start, stop) of one partition that a batch covers, whether or not it has rows for this shard."""
+    """Offsets [start, stop) of one partition that a batch covers, whether or not it has rows for this shard.
+
+    `log_start` is the first offset that the log holds: a shard that has no position yet takes nothing above it.
+    """
 
     topic: str
     partition: int
     start: int
     stop: int
+    log_start: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Batch:
     watermarks_ms: Mapping[TopicPartition, int]
     events: pl.DataFrame
     dead_letters: Sequence[DeadLetter] = ()
+    partition_counts: Mapping[str, int] = field(default_factory=dict)  # of every topic, as last seen by the reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,4 +181,79 @@ class Feed(Protocol):
 
     def publish(self, claim: Claim, number: int, changed: pl.DataFrame, sources: Sequence[SourceSpec]) -> None:
         """Tell the results of one flush (RESULT_SCHEMA and decided_at)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """Records as they came from the log: parallel lists, one entry a record."""
+
+    topics: Sequence[str]
+    partitions: Sequence[int]
+    offsets: Sequence[int]
+    arrivals_ms: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+
+
+class EventLog(Protocol):
+    """Kafka, as one reader sees it. Raises TransientError when it does not answer."""
+
+    def partition_counts(self) -> dict[str, int]:
+        """Partitions of each configured topic, asked afresh."""
+        ...
+
+    def earliest(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """The first offset still kept, per partition."""
+        ...
+
+    def ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset after the last record, per partition, as the broker has it now."""
+        ...
+
+    def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions from these offsets; whatever was fetched before is dropped."""
+        ...
+
+    def poll(self, records_max: int, timeout_s: float) -> Polled:
+        """Up to `records_max` records, in order within each partition. Raises LostRecordsError past retention."""
+        ...
+
+    def reached(self, partition: TopicPartition) -> int:
+        """The offset up to which the partition was read, records that are never delivered (markers) included."""
+        ...
+
+    def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Tell lag tools how far we are. Nothing is ever resumed from it."""
+        ...
+
+    def close(self) -> None:
+        """Leave."""
+        ...
+
+
+class Ticket(Protocol):
+    """A batch on its way to a shard."""
+
+    def done(self) -> bool:
+        """Whether `result` would not block."""
+        ...
+
+    def result(self) -> dict[TopicPartition, int]:
+        """Positions safe in the ledger. Raises GapError when refused, ShardLostError when the shard died."""
+        ...
+
+
+class ShardClient(Protocol):
+    """A matcher shard, as a reader sees it."""
+
+    key_group_from: int
+    key_group_to: int
+
+    def send(self, batch: Batch) -> Ticket:
+        """Send a batch; batches of one sender arrive in order."""
+        ...
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Where the shard wants each partition resumed. Raises ShardLostError while it is not there."""
         ...

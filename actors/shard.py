@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -129,10 +129,6 @@ class MatcherShard:
 
     # -- what readers and the supervisor call --------------------------------------------------------------------------
 
-    def set_partitions(self, counts: Mapping[str, int]) -> None:
-        """How many partitions each topic has. A source's watermark needs word from every one of them."""
-        self._partitions = dict(counts)
-
     def push(self, batch: Batch) -> dict[TopicPartition, int]:
         """Take a batch; gives the positions that are safe in the ledger for the batch's partitions.
 
@@ -202,12 +198,12 @@ class MatcherShard:
         events, letters = batch.events, list(batch.dead_letters)
         for covered in batch.ranges:
             key = (covered.topic, covered.partition)
-            position = self._positions.setdefault(key, covered.start)
+            position = self._positions.get(key, covered.log_start)
             if covered.start > position:
                 raise GapError(covered.topic, covered.partition, position, covered.start)
         for covered in batch.ranges:
             key = (covered.topic, covered.partition)
-            position = self._positions[key]
+            position = self._positions.get(key, covered.start)
             if covered.start < position:
                 source = self._source_id(covered.topic)
                 repeated = (
@@ -218,6 +214,7 @@ class MatcherShard:
                 events = events.filter(~repeated)
                 letters = [one for one in letters if (one.topic, one.partition) != key or one.offset >= position]
             self._positions[key] = max(position, covered.stop)
+        self._partitions.update(batch.partition_counts)
         for key, watermark in batch.watermarks_ms.items():
             self._watermarks[key] = max(watermark, self._watermarks.get(key, 0))
         return events, letters

@@ -21,6 +21,25 @@ class StoreUnavailableError(TransientError):
     """PostgreSQL did not take the flush; it will be offered again unchanged."""
 
 
+class KafkaUnavailableError(TransientError):
+    """Kafka did not answer; no watermark moves until it does."""
+
+
+class ShardLostError(TransientError):
+    """A matcher shard is gone or restarting; the reader goes back to the position that its successor has."""
+
+
+class LostRecordsError(ReconError):
+    """Kafka no longer holds records that were never read: retention was shorter than the backlog."""
+
+    def __init__(self, topic: str, partition: int, position: int, earliest: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.position = position
+        self.earliest = earliest
+        super().__init__(f"{topic}[{partition}]: wanted offset {position}, the log starts at {earliest}")
+
+
 class FencedError(ReconError):
     """Another owner holds these key groups: this one rolls back and exits."""
 

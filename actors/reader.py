@@ -1,0 +1,341 @@
+"""PartitionReader: reads its partitions, decodes a poll at a time, and hands every shard its part.
+
+A plain class: actors/remote.py makes it an actor, tests drive `turn` directly. It keeps no state that matters. Where to
+read is asked of the shards, whose positions are in the ledger; so after any trouble it asks again and goes back there,
+and what it sends twice the shards drop.
+
+Watermarks. A partition's watermark is the arrival time up to which it was read. A partition that is read to its end
+moves on with the clock, but only on the broker's word: at time t we ask for the end offset, and when everything below
+it has been read, all that arrived before t less a grace is here. No answer, no movement. Nor does a watermark pass the
+time at which the number of partitions was last seen unchanged, for a new partition may hold what we would call missing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+import structlog
+
+from actors.matching.frames import CURRENCY
+from actors.ports import (
+    LOG_SCHEMA,
+    Batch,
+    DeadLetter,
+    EventLog,
+    OffsetRange,
+    Polled,
+    ShardClient,
+    Ticket,
+    TopicPartition,
+)
+from schemas.codec import SOURCE_SYMBOLS, SchemaLookup, decode_batch, validate
+from schemas.errors import GapError, LostRecordsError, TransientError
+from schemas.events import KEY_GROUPS, SourceSpec, key_group_of_position
+
+SENT_SCHEMA: Final = {name: dtype for name, dtype in LOG_SCHEMA.items() if name != "seq"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderOptions:
+    """Limits of one reader; the unit is each name's last word."""
+
+    name: str
+    partitions: tuple[TopicPartition, ...]
+    batch_rows_max: int = 40_000  # records of one poll
+    batch_wait_ms: int = 20  # how long a poll waits for more
+    batches_in_flight_max: int = 3  # per shard; beyond it the reader waits
+    watermark_interval_ms: int = 200
+    watermark_grace_ms: int = 500  # covers clock skew between broker and reader, and replication
+    metadata_interval_ms: int = 1_000
+    commit_interval_ms: int = 2_000
+    retry_interval_ms: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One partition as its reader sees it; offsets are the next to read."""
+
+    topic: str
+    partition: int
+    position: int
+    end_offset: int
+    watermark_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderStatus:
+    """What a reader says of itself."""
+
+    name: str
+    pid: int
+    events: Mapping[str, int]  # accepted, by source
+    last_arrival_ms: Mapping[str, int]  # by source
+    dead_letters: int
+    last_turn_ms: int
+    trouble: str
+    partitions: Sequence[PartitionStatus]
+
+
+class PartitionReader:
+    """Reads a fixed set of partitions for a fixed set of shards."""
+
+    def __init__(
+        self,
+        options: ReaderOptions,
+        sources: Sequence[SourceSpec],
+        log: EventLog,
+        lookup: SchemaLookup,
+        shards: Sequence[ShardClient],
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """Raises ValueError for a source that the event schema cannot name."""
+        for source in sources:
+            if source.name not in SOURCE_SYMBOLS:
+                raise ValueError(f"source {source.name} is not a symbol of the event schema {SOURCE_SYMBOLS}")
+        self._options = options
+        self._sources = tuple(sources)
+        self._source_of = {source.topic: index for index, source in enumerate(sources)}
+        self._symbol_of = {source.topic: SOURCE_SYMBOLS.index(source.name) for source in sources}
+        self._log = log
+        self._lookup = lookup
+        self._shards = tuple(shards)
+        self._now_ms = now_ms
+        self._logger = structlog.get_logger(__name__).bind(reader=options.name)
+        self._first: dict[TopicPartition, int] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._watermarks: dict[TopicPartition, int] = {}
+        self._counts: dict[str, int] = {}
+        self._counts_seen_ms = 0
+        self._tickets: list[deque[Ticket]] = [deque() for _ in self._shards]
+        self._safe: list[dict[TopicPartition, int]] = [{} for _ in self._shards]
+        self._ticked_ms = 0
+        self._committed_ms = 0
+        self._events = {source.name: 0 for source in sources}
+        self._last_arrival_ms = {source.name: 0 for source in sources}
+        self._dead_letters = 0
+        self._last_turn_ms = now_ms()
+        self._trouble = "starting"
+        self._stopping = threading.Event()
+        self._paused = threading.Event()
+
+    # -- control -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Turn until stopped. Trouble that may pass is waited out; lost records stop the reader, loudly."""
+        located = False
+        while not self._stopping.is_set():
+            try:
+                if not located:
+                    self.locate()
+                    located = True
+                self.turn()
+                self._trouble = ""
+            except (TransientError, GapError) as error:
+                located = False
+                self._note(f"{type(error).__name__}: {error}")
+                self._stopping.wait(self._options.retry_interval_ms / 1000)
+            except LostRecordsError as error:
+                self._note(f"lost records: {error}")
+                self._logger.critical("lost_records", error=str(error))
+                raise
+        self._log.close()
+
+    def pause(self) -> None:
+        """Stop reading; watermarks stand still too. What is in flight arrives."""
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._paused.clear()
+
+    def stop(self) -> None:
+        """Leave `run` after the current turn."""
+        self._stopping.set()
+
+    def idle(self) -> bool:
+        """Whether it is paused and nothing is in flight."""
+        return self._paused.is_set() and not any(self._tickets)
+
+    def status(self) -> ReaderStatus:
+        """A snapshot for people and for the supervisor's heartbeat."""
+        return ReaderStatus(
+            name=self._options.name,
+            pid=os.getpid(),
+            events=dict(self._events),
+            last_arrival_ms=dict(self._last_arrival_ms),
+            dead_letters=self._dead_letters,
+            last_turn_ms=self._last_turn_ms,
+            trouble=self._trouble,
+            partitions=[
+                PartitionStatus(*key, self._next.get(key, -1), self._ends.get(key, -1), self._watermarks.get(key, 0))
+                for key in self._options.partitions
+            ],
+        )
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def locate(self) -> None:
+        """Ask every shard where it is, and go to the lowest position of each partition."""
+        for tickets in self._tickets:
+            tickets.clear()
+        self._counts = self._log.partition_counts()
+        self._counts_seen_ms = self._now_ms()
+        wanted = self._options.partitions
+        known = [shard.positions() for shard in self._shards]
+        first = self._first = self._log.earliest(wanted)
+        self._next = {}
+        for key in wanted:
+            position = min(positions.get(key, first[key]) for positions in known)
+            if position < first[key]:
+                raise LostRecordsError(*key, position, first[key])
+            self._next[key] = position
+        self._log.assign(self._next)
+        self._ends = self._log.ends(wanted)
+        self._logger.info("located", lag=sum(self._ends[key] - self._next[key] for key in wanted))
+
+    def turn(self) -> int:
+        """One poll and what follows from it; gives the number of records read."""
+        options = self._options
+        now = self._now_ms()
+        self._last_turn_ms = now
+        self._collect()
+        if self._paused.is_set():
+            self._stopping.wait(options.batch_wait_ms / 1000)
+            return 0
+        polled = self._log.poll(options.batch_rows_max, options.batch_wait_ms / 1000)
+        tick = now - self._ticked_ms >= options.watermark_interval_ms
+        if not polled.values and not tick:
+            return 0
+        batches = self._cut(polled)
+        if tick:
+            self._ticked_ms = now
+            self._advance_with_clock()
+        self._send(batches)
+        if now - self._committed_ms >= options.commit_interval_ms:
+            self._committed_ms = now
+            self._log.commit(self._safe_positions())
+        return len(polled.values)
+
+    def _cut(self, polled: Polled) -> tuple[list[OffsetRange], pl.DataFrame, list[DeadLetter]]:
+        """Decode and check a poll; ranges cover every record read, good or bad."""
+        if not polled.values:
+            return [], pl.DataFrame(schema=SENT_SCHEMA), []
+        arrivals = np.array(polled.arrivals_ms, dtype=np.int64)
+        owners = np.array([self._symbol_of[topic] for topic in polled.topics], dtype=np.uint8)
+        decoded = validate(decode_batch(polled.values, self._lookup), owners, arrivals)
+        rows = decoded.events["row"].to_numpy()
+        by_symbol = {symbol: self._source_of[topic] for topic, symbol in self._symbol_of.items()}
+        ids = [zlib.crc32(txn_id) % KEY_GROUPS for txn_id in decoded.events["txn_id"].cast(pl.Binary).to_list()]
+        events = decoded.events.with_columns(
+            pl.col("source").replace_strict(list(by_symbol), list(by_symbol.values()), return_dtype=pl.UInt8),
+            pl.col("currency").cast(CURRENCY),
+            key_group=pl.Series(ids, dtype=pl.Int16),
+            arrival=pl.Series(arrivals[rows]),
+            partition=pl.Series(np.array(polled.partitions, dtype=np.int32)[rows]),
+            offset=pl.Series(np.array(polled.offsets, dtype=np.int64)[rows]),
+        ).select(SENT_SCHEMA.keys())
+        letters = [
+            DeadLetter(
+                key_group=key_group_of_position(polled.partitions[reject.row], polled.offsets[reject.row]),
+                topic=polled.topics[reject.row],
+                partition=polled.partitions[reject.row],
+                offset=polled.offsets[reject.row],
+                arrival_ms=polled.arrivals_ms[reject.row],
+                reason=reject.reason.value,
+                detail=reject.detail,
+                key=polled.keys[reject.row],
+                payload=polled.values[reject.row],
+            )
+            for reject in decoded.rejects
+        ]
+        for source, count, newest in (
+            events.group_by("source").agg(n=pl.len(), newest=pl.col("arrival").max()).iter_rows()
+        ):
+            self._events[self._sources[source].name] += count
+            self._last_arrival_ms[self._sources[source].name] = newest
+        self._dead_letters += len(letters)
+        return self._ranges(polled), events, letters
+
+    def _ranges(self, polled: Polled) -> list[OffsetRange]:
+        """What this poll covers: from where each partition stood to behind its last record."""
+        last: dict[TopicPartition, tuple[int, int]] = {}
+        for topic, partition, offset, arrival in zip(
+            polled.topics, polled.partitions, polled.offsets, polled.arrivals_ms, strict=True
+        ):
+            last[topic, partition] = (offset, arrival)
+        ranges: list[OffsetRange] = []
+        for key, (offset, arrival) in last.items():
+            ranges.append(OffsetRange(*key, self._next[key], offset + 1, self._first[key]))
+            self._next[key] = offset + 1
+            self._raise_watermark(key, arrival)
+        return ranges
+
+    def _raise_watermark(self, key: TopicPartition, arrival_ms: int) -> None:
+        self._watermarks[key] = max(self._watermarks.get(key, 0), min(arrival_ms, self._counts_seen_ms))
+
+    def _advance_with_clock(self) -> None:
+        """Move the watermarks of partitions that are read to their end, on the broker's word only."""
+        asked_ms = self._now_ms()
+        if asked_ms - self._counts_seen_ms >= self._options.metadata_interval_ms:
+            counts = self._log.partition_counts()
+            if counts == self._counts:
+                self._counts_seen_ms = asked_ms
+        self._ends = self._log.ends(self._options.partitions)
+        for key, end in self._ends.items():
+            if max(self._next[key], self._log.reached(key)) >= end:
+                self._raise_watermark(key, asked_ms - self._options.watermark_grace_ms)
+
+    # -- sending -------------------------------------------------------------------------------------------------
+
+    def _send(self, cut: tuple[list[OffsetRange], pl.DataFrame, list[DeadLetter]]) -> None:
+        ranges, events, letters = cut
+        for shard, tickets in zip(self._shards, self._tickets, strict=True):
+            while len(tickets) >= self._options.batches_in_flight_max:
+                self._settle(shard, tickets)
+            mine = events.filter(pl.col("key_group").is_between(shard.key_group_from, shard.key_group_to - 1))
+            batch = Batch(
+                ranges=ranges,
+                watermarks_ms=dict(self._watermarks),
+                events=mine,
+                dead_letters=[one for one in letters if shard.key_group_from <= one.key_group < shard.key_group_to],
+                partition_counts=self._counts,
+            )
+            tickets.append(shard.send(batch))
+
+    def _collect(self) -> None:
+        """Take in what shards have answered. Raises what they raised."""
+        for shard, tickets in zip(self._shards, self._tickets, strict=True):
+            while tickets and tickets[0].done():
+                self._settle(shard, tickets)
+
+    def _settle(self, shard: ShardClient, tickets: deque[Ticket]) -> None:
+        self._safe[self._shards.index(shard)].update(tickets.popleft().result())
+
+    def _safe_positions(self) -> dict[TopicPartition, int]:
+        """Positions that every shard has in the ledger."""
+        keys = set.intersection(*(set(safe) for safe in self._safe)) if self._safe else set()
+        return {key: min(safe[key] for safe in self._safe) for key in keys}
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._logger.warning("reader_waits", trouble=trouble)
+        self._trouble = trouble
+
+
+def partitions_by_reader(counts: Mapping[str, int], readers: int) -> list[tuple[TopicPartition, ...]]:
+    """Deal partitions out to readers, round robin over all topics, so that every reader sees every source."""
+    dealt: list[list[TopicPartition]] = [[] for _ in range(readers)]
+    every = [(topic, partition) for topic, count in sorted(counts.items()) for partition in range(count)]
+    for index, key in enumerate(sorted(every, key=lambda key: (key[1], key[0]))):
+        dealt[index % readers].append(key)
+    return [tuple(keys) for keys in dealt]

@@ -1,0 +1,80 @@
+"""Which key groups belong together, in the ledger: laid out once, laid out anew when the number of shards changes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, Final
+
+import asyncpg
+import orjson
+import structlog
+
+from schemas.errors import ReconError
+from schemas.events import KEY_GROUPS, SourceSpec
+from schemas.queries import named_queries
+
+_SQL: Final = named_queries("schemas", "sql/supervisor.sql")
+_log = structlog.get_logger(__name__)
+
+KeyGroupRange = tuple[int, int]
+
+
+class SourceRenamedError(ReconError):
+    """A stored source id would mean another source: ids are stored in results, so the list only grows."""
+
+    def __init__(self, source_id: int, name: str) -> None:
+        self.source_id = source_id
+        self.name = name
+        super().__init__(
+            f"source id {source_id} is stored under another name than {name!r}; append new sources instead"
+        )
+
+
+def split_key_groups(shards: int) -> list[KeyGroupRange]:
+    """`KEY_GROUPS` in `shards` contiguous ranges [from, to), sizes differing by one at most."""
+    bounds = [KEY_GROUPS * index // shards for index in range(shards + 1)]
+    return list(itertools.pairwise(bounds))
+
+
+async def prepare(connect_kwargs: dict[str, Any], sources: Sequence[SourceSpec], shards: int) -> list[KeyGroupRange]:
+    """Store sources and ranges; give the ranges to run with.
+
+    When the number of shards changed, the ranges are laid out anew, which needs every old range at the same position
+    (as `recon down` leaves them). After a crash they may differ: then the old ranges are kept for this run, and the
+    next clean stop makes the change possible. Raises SourceRenamedError.
+    """
+    connection = await asyncpg.connect(**connect_kwargs)
+    try:
+        async with connection.transaction():
+            for index, source in enumerate(sources):
+                stored = await connection.fetchval(
+                    _SQL["put_source"], index, source.name, source.topic, source.expected
+                )
+                if stored is None:
+                    raise SourceRenamedError(index, source.name)
+            rows = await connection.fetch(_SQL["layout"])
+            have = [(row["key_group_from"], row["key_group_to"]) for row in rows]
+            want = split_key_groups(shards)
+            if have == want:
+                return have
+            if not rows:
+                for start, stop in want:
+                    await connection.execute(_SQL["put_range"], start, stop, 0, 1, 1, "{}")
+                return want
+            positions = [orjson.loads(row["positions"]) for row in rows]
+            if any(other != positions[0] for other in positions):
+                _log.warning("layout_kept", have=have, want=want, reason="positions differ; stop cleanly once")
+                return have
+            await connection.execute(_SQL["drop_ranges"])
+            epoch = max(row["epoch"] for row in rows) + 1
+            next_seq = max(row["next_seq"] for row in rows)
+            low_seq = min(row["low_seq"] for row in rows)
+            for start, stop in want:
+                await connection.execute(
+                    _SQL["put_range"], start, stop, epoch, next_seq, low_seq, orjson.dumps(positions[0]).decode()
+                )
+            _log.info("layout_changed", have=have, want=want)
+            return want
+    finally:
+        await connection.close()

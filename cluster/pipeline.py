@@ -1,0 +1,89 @@
+"""Starts, stops and asks the pipeline on a Ray cluster: what `recon up`, `down` and `status` call."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any, Final
+
+from actors.remote import NAMESPACE, WORKER_ENVIRONMENT
+from cluster.endpoints import Endpoints
+from cluster.settings import Settings
+from schemas.errors import ReconError
+
+SUPERVISOR: Final = "supervisor"
+READY_TIMEOUT_S: Final = 90.0
+
+
+class PipelineNotRunningError(ReconError):
+    """There is no supervisor on the Ray cluster."""
+
+
+def connect(endpoints: Endpoints) -> None:
+    """Join the stack's Ray cluster as a client, once per process."""
+    if endpoints.ray is None:
+        raise PipelineNotRunningError("this stack was started without Ray")
+    endpoints.ray.authenticate()
+    import ray  # noqa: PLC0415 (slow to import, and it reads its environment then)
+
+    if not ray.is_initialized():
+        ray.init(
+            address=endpoints.ray.address,
+            namespace=NAMESPACE,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+
+
+def supervisor(endpoints: Endpoints) -> Any:
+    """Handle of the supervisor. Raises PipelineNotRunningError."""
+    connect(endpoints)
+    import ray  # noqa: PLC0415
+
+    try:
+        return ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
+    except ValueError as error:
+        raise PipelineNotRunningError("the pipeline is not running; start it with `recon up`") from error
+
+
+def start(settings: Settings, endpoints: Endpoints) -> None:
+    """Start the supervisor, or find it running, and wait until every actor has answered. Raises ReconError."""
+    connect(endpoints)
+    import ray  # noqa: PLC0415
+
+    from cluster.supervisor import Supervisor  # noqa: PLC0415
+
+    actor = ray.remote(max_restarts=-1, max_task_retries=0, num_cpus=0, max_concurrency=8)(Supervisor)
+    handle = actor.options(
+        name=SUPERVISOR,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        runtime_env={"env_vars": WORKER_ENVIRONMENT},
+    ).remote(endpoints.state_dir, settings)
+    if not ray.get(handle.ready.remote(READY_TIMEOUT_S), timeout=READY_TIMEOUT_S + 30):
+        raise ReconError(f"the pipeline's actors did not answer within {READY_TIMEOUT_S:.0f} s")
+
+
+def stop(settings: Settings, endpoints: Endpoints) -> bool:
+    """Drain and end every actor. Whether all that was read is in the ledger; nothing is lost either way."""
+    import ray  # noqa: PLC0415
+
+    try:
+        handle = supervisor(endpoints)
+    except PipelineNotRunningError:
+        return True
+    timeout_s = settings.drain_timeout_ms / 1000
+    drained = False
+    with contextlib.suppress(ray.exceptions.RayError):
+        drained = bool(ray.get(handle.stop.remote(timeout_s), timeout=timeout_s + 30))
+    ray.kill(handle, no_restart=True)
+    return drained
+
+
+def status(_settings: Settings, endpoints: Endpoints) -> dict[str, Any]:
+    """The supervisor's snapshot. Raises PipelineNotRunningError."""
+    import ray  # noqa: PLC0415
+
+    snapshot: dict[str, Any] = ray.get(supervisor(endpoints).status.remote(), timeout=10.0)
+    return snapshot
