@@ -7,7 +7,9 @@ create index results_mismatched_by_decision on results (decided_at, txn_id) incl
 create index results_mismatched_by_amount on results (amount_minor, txn_id) where verdict = 2;
 create index results_mismatched_by_spread on results (spread_minor, txn_id) where verdict = 2;
 create index dead_letters_by_arrival on dead_letters (arrival, topic, kafka_partition, kafka_offset);
-create index audit_logs_by_actor on audit_logs (actor, occurred_at);
+-- What people did; the pipeline's own entries are many, and found by their chain.
+create index audit_logs_by_actor on audit_logs (actor, occurred_at) where left(chain, 3) = 'api';
+create index results_pending on results (decided_at, txn_id) where verdict = 0;
 
 -- People ----------------------------------------------------------------------------------------------------------------
 create table people (
