@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from schemas.errors import ReconError
 from schemas.events import SourceSpec
 
 ENDPOINTS_FILE = "endpoints.json"
+
+# Ray replaces 127.0.0.1 by the machine's outward address, and then listens on all of them. The switch that keeps it
+# from doing so is named after the systems for which its authors made it.
+RAY_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 KafkaRole = Literal["admin", "pipeline", "producer", "reader"]
 RegistryRole = Literal["admin", "pipeline", "producer", "reader"]
@@ -54,6 +59,12 @@ class KafkaEndpoint(_Frozen):
     ca_file: Path
     roles: dict[KafkaRole, ClientCertificate]
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def clients(self) -> dict[KafkaRole, dict[str, Any]]:
+        """The settings of every role, ready to copy into another client."""
+        return {role: self.client_config(role) for role in self.roles}
+
     def client_config(self, role: KafkaRole) -> dict[str, Any]:
         """Settings for any confluent_kafka (librdkafka) client: `Consumer({**config, "group.id": ...})`."""
         certificate = self.roles[role]
@@ -68,7 +79,7 @@ class KafkaEndpoint(_Frozen):
 
 
 class RegistryEndpoint(_Frozen):
-    """Confluent-compatible schema registry over HTTPS with Basic auth (no roles: it runs without Keycloak, open)."""
+    """Confluent-compatible schema registry over HTTPS with Basic auth."""
 
     url: str
     ca_file: Path
@@ -76,11 +87,12 @@ class RegistryEndpoint(_Frozen):
 
     def client_config(self, role: RegistryRole) -> dict[str, Any]:
         """Settings for confluent_kafka's `SchemaRegistryClient`."""
-        config: dict[str, Any] = {"url": self.url, "ssl.ca.location": str(self.ca_file)}
-        if role in self.roles:
-            auth = self.roles[role]
-            config["basic.auth.user.info"] = f"{auth.user}:{auth.password}"
-        return config
+        auth = self.roles[role]
+        return {
+            "url": self.url,
+            "ssl.ca.location": str(self.ca_file),
+            "basic.auth.user.info": f"{auth.user}:{auth.password}",
+        }
 
 
 class PostgresEndpoint(_Frozen):
@@ -180,17 +192,21 @@ class RayEndpoint(_Frozen):
     temp_dir: Path
 
     def environment(self) -> dict[str, str]:
-        """Variables that a process must have before it imports ray to be let in."""
+        """Variables that a process must have before it imports ray, to be let in and to stay on loopback."""
         return {
+            "RAY_ADDRESS": self.address,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_file),
-            "RAY_ADDRESS": self.address,
             "RAY_USAGE_STATS_ENABLED": "0",
+            **RAY_LOOPBACK,
         }
 
     def authenticate(self) -> None:
-        """Give this process the token; call it before the first `ray.init`."""
+        """Give this process token and address; call it before the first `ray.init()`, which then needs no more."""
         os.environ.update(self.environment())
+        constants = sys.modules.get("ray._private.ray_constants")
+        if constants is not None:  # ray was imported already, and read the variable then
+            constants.ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
 
 
 class SourceEndpoint(_Frozen):

@@ -22,7 +22,7 @@ PORT_OFFSETS: dict[str, int] = {
     "keycloak": 5,  # Keycloak, HTTPS
     "keycloak_management": 6,  # Keycloak health and metrics, HTTPS
     "api": 7,  # REST, live feed and dashboard, HTTPS
-    "api_http": 8,  # spare for a second Serve listener
+    "registry_management": 8,  # health and metrics of the registry, HTTPS
     "metrics": 9,  # Prometheus text of the pipeline
     "ray_gcs": 10,
     "ray_dashboard": 11,
@@ -33,7 +33,7 @@ PORT_OFFSETS: dict[str, int] = {
     "ray_agent_grpc": 16,
     "ray_agent_http": 17,
     "ray_metrics": 18,
-    "ray_dashboard_grpc": 19,
+    "ray_dashboard_metrics": 19,
 }
 PORT_SPAN = 20  # two stacks on one machine need bases at least this far apart
 PORT_MAX = 65_535
@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     ray_cpus: Count = Field(
         default=16, description="Logical CPUs Ray may hand out; actors here wait more than they compute."
     )
+    ray_dashboard: bool = Field(default=True, description="Ray's own dashboard: some 300 MiB for a look inside.")
     ray_address: str = Field(default="", description="Address of a Ray cluster to join instead of starting a head.")
 
     # What is reconciled.

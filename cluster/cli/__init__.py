@@ -1,0 +1,90 @@
+"""The command line `recon`. Commands are imported when they are used, so that help is quick and parts stay apart."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+
+from cluster.cli.exit_codes import ExitCode
+from schemas.errors import ReconError
+
+# Command -> where it lives ("module:function" or "module:typer app") and its line in the help.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("cluster.cli.stack:up", "Start the local stack and the pipeline."),
+    "down": ("cluster.cli.stack:down", "Drain the pipeline and stop everything that `up` started."),
+    "status": ("cluster.cli.stack:status", "Show every service and endpoint."),
+    "doctor": ("cluster.cli.stack:doctor", "Explain what is wrong and how to mend it."),
+    "demo": ("cluster.cli.demo:demo", "Run three simulated banks' systems and watch the verdicts."),
+    "produce": ("cluster.cli.produce:produce", "Publish simulated events with planted breaks."),
+    "match": ("cluster.cli.match:match", "Reconcile files, without any service."),
+    "verify": ("cluster.cli.verify:verify", "Compare the results with an independent reading of the log."),
+    "audit": ("cluster.cli.audit:app", "Check the audit trail."),
+    "dlq": ("cluster.cli.dlq:app", "List and replay dead letters."),
+    "rules": ("cluster.cli.rules:app", "Show and change the rules."),
+    "bench": ("cluster.cli.bench:bench", "Measure the pipeline on this machine."),
+    "chaos": ("cluster.cli.chaos:chaos", "Break parts on purpose and verify the results."),
+    "login": ("cluster.cli.login:login", "Log in to the API from the command line."),
+    "migrate": ("cluster.cli.migrate:migrate", "Bring the database to the newest migration."),
+    "retention": ("cluster.cli.retention:retention", "Drop partitions of raw events that are past their time."),
+}
+
+
+_EXIT_CODES = "Exit codes: 0 fine, 1 differences found, 2 wrong usage, 3 environment not ready."
+
+
+def build(selected: str | None) -> typer.Typer:
+    """The command line with one command imported and the others by name and help only."""
+    app = typer.Typer(
+        name="recon", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=_EXIT_CODES
+    )
+
+    @app.callback()
+    def root() -> None:
+        """Real-time transaction reconciliation: three event streams in, one proven verdict out."""
+
+    for name, (target, summary) in COMMANDS.items():
+        if name == selected:
+            _attach(app, name, target, summary)
+        else:
+            app.command(name, help=summary)(_never_run)
+    return app
+
+
+def _attach(app: typer.Typer, name: str, target: str, summary: str) -> None:
+    module_name, attribute = target.split(":")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != module_name:
+            raise
+        app.command(name, help=summary, context_settings=_ANY_ARGUMENTS)(_not_installed)
+        return
+    if isinstance(found, typer.Typer):
+        app.add_typer(found, name=name, help=summary)
+    else:
+        app.command(name)(found)
+
+
+_ANY_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def _not_installed(context: typer.Context) -> None:
+    print(f"recon: `{context.info_name}` is not part of this installation", file=sys.stderr)
+    raise typer.Exit(ExitCode.NOT_READY)
+
+
+def _never_run() -> None:
+    """Stands in for a command in the list of commands."""
+
+
+def main() -> None:
+    """Run `recon` with this process's arguments; errors of ours become one line and an exit code."""
+    arguments = sys.argv[1:]
+    selected = next((argument for argument in arguments if not argument.startswith("-")), None)
+    try:
+        build(selected)(prog_name="recon")
+    except ReconError as error:
+        print(f"recon: {error}", file=sys.stderr)
+        sys.exit(ExitCode.NOT_READY)

@@ -1,0 +1,254 @@
+"""`recon up`, `down`, `status` and `doctor`: the local stack by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from cluster.cli.exit_codes import ExitCode
+from cluster.endpoints import Endpoints, StackNotUpError
+from cluster.settings import Settings
+from cluster.stack.stack import Plan, ServiceStatus, Stack
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_MARKS = {
+    "ready": ("✓", "green"),
+    "up": ("✓", "green"),
+    "ok": ("✓", "green"),
+    "stopped": ("✓", "green"),
+    "skipped": ("-", "dim"),
+    "down": ("-", "dim"),
+    "warning": ("!", "yellow"),
+    "crashed": ("✗", "red"),
+    "failing": ("✗", "red"),
+    "failed": ("✗", "red"),
+}
+
+console = Console()
+errors = Console(stderr=True)
+
+
+class Steps:
+    """Shows services starting or stopping, with download bars below; plain lines where there is no terminal."""
+
+    def __init__(self, out: Console) -> None:
+        self._console = out
+        self._rows: dict[str, tuple[str, float]] = {}
+        self._lock = threading.Lock()
+        self.downloads = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=out,
+        )
+        self._live = Live(self, console=out, refresh_per_second=8, transient=False) if out.is_terminal else None
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Draw the last state and stop."""
+        if self._live is not None:
+            self._live.stop()
+
+    def report(self, name: str, state: str, seconds: float) -> None:
+        """Take note of a step; see `cluster.stack.stack.Report`."""
+        with self._lock:
+            self._rows[name] = (state, seconds)
+        if self._live is None and state in _MARKS:
+            self._console.print(_row_text(name, state, seconds))
+
+    def __rich__(self) -> Group:
+        """The picture of this moment."""
+        with self._lock:
+            rows = list(self._rows.items())
+        lines: list[Any] = [
+            _row_text(name, state, seconds)
+            if state in _MARKS
+            else Spinner("dots", text=f"{name:<10} {state}", style="cyan")
+            for name, (state, seconds) in rows
+        ]
+        return Group(*lines, self.downloads) if self.downloads.tasks else Group(*lines)
+
+
+def _row_text(name: str, state: str, seconds: float) -> Text:
+    mark, style = _MARKS[state]
+    took = f" {seconds:6.1f} s" if seconds else ""
+    return Text.assemble((mark, style), f" {name:<10} ", (f"{state:<8}", style), (took, "dim"))
+
+
+def load_settings() -> Settings:
+    """The settings; a wrong one ends the command with a line that names its variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper() or "setting"
+            errors.print(f"recon: RECON_{name}: {problem['msg']}", style="red", highlight=False)
+        raise typer.Exit(ExitCode.USAGE) from None
+
+
+def up(
+    pipeline: Annotated[bool, typer.Option(help="Start Ray and the pipeline; without, only the services.")] = True,
+    keycloak: Annotated[bool, typer.Option(help="Start Keycloak; without it nobody can log in.")] = True,
+    api: Annotated[bool, typer.Option(help="Start the API, the live feed and the dashboard.")] = True,
+) -> None:
+    """Start the local stack: Kafka, registry, PostgreSQL, Redis, Keycloak, Ray, and the pipeline on it.
+
+    Safe to repeat: what runs with the same settings is left alone. The first time some 350 MB are downloaded.
+    """
+    settings = load_settings()
+    with Steps(console) as steps:
+        stack = Stack(settings, steps.report, steps.downloads)
+        endpoints = stack.up(Plan(keycloak=keycloak, ray=pipeline, pipeline=pipeline, api=pipeline and api))
+    console.print(_endpoints_table(endpoints))
+    console.print(
+        f"[dim]Passwords and client settings:[/] recon status --json   "
+        f"[dim](kept in {settings.state_dir / 'endpoints.json'})[/]",
+        soft_wrap=True,
+    )
+
+
+def down(
+    wipe: Annotated[bool, typer.Option(help="Delete the state folder too: every event, verdict and password.")] = False,
+) -> None:
+    """Drain the pipeline, then stop everything that `up` started, also what a crash left behind."""
+    settings = load_settings()
+    with Steps(console) as steps:
+        running = Stack(settings, steps.report).down(wipe=wipe)
+    if not running:
+        console.print(f"[dim]nothing was running in {settings.state_dir}[/]")
+    if wipe:
+        console.print(f"[dim]deleted {settings.state_dir}[/]")
+
+
+def status(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Every endpoint with the client settings that reach it, passwords included.")
+    ] = False,
+) -> None:
+    """Show every service, whether it answers, and where it is. Exit 3 when the stack is not up."""
+    settings = load_settings()
+    stack = Stack(settings)
+    services = stack.status()
+    pipeline = stack.pipeline_status()
+    try:
+        endpoints: Endpoints | None = Endpoints.load(settings.state_dir)
+    except StackNotUpError:
+        endpoints = None
+    needed = {"kafka", "registry", "postgres", "redis"}
+    is_up = endpoints is not None and all(s.state == "up" for s in services if s.name in needed or s.state != "down")
+    if as_json:
+        content: dict[str, Any] = {} if endpoints is None else endpoints.model_dump(mode="json")
+        content |= {"up": is_up, "services": [asdict(service) for service in services], "pipeline": pipeline}
+        print(json.dumps(content, indent=2, default=str))
+    else:
+        console.print(_services_table(services))
+        if pipeline:
+            console.print(_pipeline_table(pipeline))
+        if endpoints is not None:
+            console.print(_endpoints_table(endpoints))
+    if not is_up:
+        raise typer.Exit(ExitCode.NOT_READY)
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="The findings as data.")] = False,
+) -> None:
+    """Say what is wrong with this machine or the stack, and how to mend it. Exit 3 when something stands in the way."""
+    from cluster.stack.doctor import examine  # noqa: PLC0415 - slow to import
+
+    findings = examine(load_settings())
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(width=1)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column()
+        for finding in findings:
+            mark, style = _MARKS[finding.level]
+            text = Text(finding.message)
+            if finding.remedy:
+                text.append(f"\n→ {finding.remedy}", style="cyan")
+            table.add_row(Text(mark, style=style), finding.subject, text)
+        console.print(table)
+    if any(finding.level == "failed" for finding in findings):
+        raise typer.Exit(ExitCode.NOT_READY)
+
+
+def _services_table(services: list[ServiceStatus]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in (("", "left"), ("service", "left"), ("state", "left"), ("address", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("pid", "up for", "MiB"):
+        table.add_column(name, justify="right")
+    table.add_column("problem", style="red")
+    for service in services:
+        mark, style = _MARKS[service.state]
+        table.add_row(
+            Text(mark, style=style),
+            service.name,
+            Text(service.state, style=style),
+            service.address,
+            str(service.pid or ""),
+            "" if service.uptime_s is None else str(dt.timedelta(seconds=round(service.uptime_s))),
+            "" if service.memory_mib is None else f"{service.memory_mib:.0f}",
+            service.problem or "",
+        )
+    return table
+
+
+def _pipeline_table(pipeline: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, title="pipeline", title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for key, value in pipeline.items():
+        shown = (
+            value if isinstance(value, str | int | float | bool) or value is None else json.dumps(value, default=str)
+        )
+        table.add_row(key, str(shown))
+    return table
+
+
+def _endpoints_table(endpoints: Endpoints) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(style="dim")
+    rows = [
+        ("Kafka", endpoints.kafka.bootstrap_servers, ", ".join(source.topic for source in endpoints.sources)),
+        ("registry", endpoints.registry.url, "schema registry"),
+        ("PostgreSQL", endpoints.postgres.dsn("app").split("@")[1].split("?")[0], "sslmode=verify-full"),
+        ("Redis", endpoints.redis.url, ""),
+    ]
+    if endpoints.keycloak is not None:
+        rows.append(("Keycloak", endpoints.keycloak.issuer, "users: " + ", ".join(endpoints.keycloak.users)))
+    if endpoints.ray is not None:
+        rows.append(("Ray", endpoints.ray.dashboard_url, f"token in {endpoints.ray.token_file}"))
+    if endpoints.api is not None:
+        rows.append(("dashboard", endpoints.api.url, f"API under {endpoints.api.url}/api/v1"))
+    for row in rows:
+        table.add_row(*row)
+    return table
