@@ -59,6 +59,7 @@ def producer_config(connection: Mapping[str, Any], **more: Any) -> dict[str, Any
         "compression.type": "lz4",
         "queue.buffering.max.messages": QUEUE_MESSAGES_MAX,
         "client.id": "recon-simulator",
+        "log_level": 3,  # errors; a retry while the broker is starting is not one
         **more,
     }
 

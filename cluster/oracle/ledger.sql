@@ -36,11 +36,15 @@ from dead_letters
 
 -- name: contract_results
 -- The contract's view, for some transactions.
-select txn_id, verdict, breaks, missing_sources, late_sources, final, revision
-from reconciliation_results where txn_id = any ($1::text[])
+select v.txn_id, v.verdict, v.breaks, v.missing_sources, v.late_sources, v.final, v.revision
+from unnest($1::smallint[], $2::text[]) as t (key_group, txn_id)
+join reconciliation_results v on v.key_group = t.key_group and v.txn_id = t.txn_id
 
 -- name: redelivery_counts
-select txn_id, count(*) as n from redeliveries where txn_id = any ($1::text[]) group by txn_id
+select r.txn_id, count(*) as n
+from unnest($1::smallint[], $2::text[]) as t (key_group, txn_id)
+join redeliveries r on r.key_group = t.key_group and r.txn_id = t.txn_id
+group by r.txn_id
 
 -- name: planted_dead_letters
 select topic, key, reason from dead_letters where key = any ($1::bytea[])

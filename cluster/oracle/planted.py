@@ -10,6 +10,7 @@ import asyncpg
 from cluster.oracle.differences import Findings
 from cluster.oracle.ledger import Ledger
 from producers.emission import Planted
+from schemas.events import key_group_of
 
 CHUNK = 2_000  # transactions asked for at once
 
@@ -23,9 +24,10 @@ def _chunks(planted: Iterable[Planted]) -> Iterator[list[Planted]]:
 async def compare_planted(planted: Iterable[Planted], ledger: Ledger, findings: Findings) -> None:
     """Compare every planted transaction with its result, its redeliveries and its dead letter."""
     for chunk in _chunks(planted):
-        ids = [one.txn_id for one in chunk]
-        results = {row["txn_id"]: row for row in await ledger.fetch("contract_results", ids)}
-        repeats = {row["txn_id"]: row["n"] for row in await ledger.fetch("redelivery_counts", ids)}
+        ids = list({one.txn_id for one in chunk})
+        groups = [key_group_of(txn_id) for txn_id in ids]
+        results = {row["txn_id"]: row for row in await ledger.fetch("contract_results", groups, ids)}
+        repeats = {row["txn_id"]: row["n"] for row in await ledger.fetch("redelivery_counts", groups, ids)}
         keys = [one.set_aside.key.encode() for one in chunk if one.set_aside is not None]
         letters = {
             (row["topic"], bytes(row["key"]).decode()): row["reason"]

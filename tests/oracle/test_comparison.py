@@ -134,11 +134,11 @@ class PaperLedger:
                         "final": row["final"],
                     }
                     for row in self.rows
-                    if row["txn_id"] in arguments[0]
+                    if row["txn_id"] in arguments[1]
                 ]
             case "redelivery_counts":
                 counts = Counter(row["txn_id"] for row in self.raw if row["redelivery"])
-                return [{"txn_id": txn_id, "n": n} for txn_id, n in counts.items() if txn_id in arguments[0]]
+                return [{"txn_id": txn_id, "n": n} for txn_id, n in counts.items() if txn_id in arguments[1]]
             case "planted_dead_letters":
                 return [row for row in self.letters if row["key"] in arguments[0]]
         raise AssertionError(name)

@@ -1,0 +1,204 @@
+"""`recon produce`: publishes a seeded scenario of all sources, with planted breaks and a manifest of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+from confluent_kafka import Producer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cluster.cli.exit_codes import ExitCode
+from cluster.endpoints import ENDPOINTS_FILE, Endpoints
+from cluster.oracle.ledger import snapshot
+from cluster.settings import get_settings
+from producers.connection import Connection
+from producers.emitter import DeliveryError, EmitReport, Emitter, producer_config
+from producers.manifest import ManifestWriter
+from producers.plan import LATE_MARGIN_MS_DEFAULT, InvalidPlanError, Plan, parse_breaks
+from producers.preload import Load, preload
+from producers.scenario import Scenario
+from producers.script import StopFlag
+from producers.wire import SchemaNotRegisteredError, encoders
+from schemas.rules import RuleSet
+
+SEED_MAX = 1_000_000_000
+NEVER_MS = 1 << 60
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def rules_in_force(endpoints: Endpoints) -> RuleSet | None:
+    """The newest rule set in the ledger, or None when there is no database to ask."""
+
+    async def ask() -> RuleSet:
+        async with snapshot(endpoints.postgres.connect_kwargs("api")) as ledger:
+            return (await ledger.rulebook()).at(NEVER_MS)
+
+    try:
+        return asyncio.run(ask())
+    except (OSError, asyncpg.PostgresError):
+        return None
+
+
+def produce(
+    rate: Annotated[float, typer.Option(help="Transactions a second; each is reported by every source.")] = 100.0,
+    seed: Annotated[int | None, typer.Option(help="The same seed and options give the same scenario.")] = None,
+    duration: Annotated[float, typer.Option(help="Length of the scenario in seconds.")] = 30.0,
+    transactions: Annotated[int | None, typer.Option(help="How many, instead of rate times duration.")] = None,
+    breaks: Annotated[
+        list[str] | None,
+        typer.Option(help="What to plant: all, none, or kinds with shares, as in amount=0.01,missing=0.02."),
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option(help="Write every planted transaction and its truth here.")] = None,
+    match_window_ms: Annotated[int | None, typer.Option(help="Window to plan around; default: the rules'.")] = None,
+    time_tolerance_ms: Annotated[
+        int | None, typer.Option(help="Tolerance to plan around; default: the rules'.")
+    ] = None,
+    late_margin_ms: Annotated[
+        int, typer.Option(help="How long after the window a late event leaves.")
+    ] = LATE_MARGIN_MS_DEFAULT,
+    flat_out: Annotated[
+        bool, typer.Option(help="As fast as possible, for load: 2 % missing, 3 % mismatching, no manifest.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as data.")] = False,
+) -> None:
+    """Publish simulated events of all sources, with planted breaks. Ctrl-C ends the run in order.
+
+    Late events leave after the match window, so a run lasts that much longer than its scenario.
+    """
+    state_dir = get_settings().state_dir
+    endpoints = Endpoints.load(state_dir)
+    connection = Connection.read(state_dir / ENDPOINTS_FILE)
+    rules = rules_in_force(endpoints) or RuleSet()
+    try:
+        plan = Plan(
+            seed=int(time.time() * 1000) % SEED_MAX if seed is None else seed,
+            rate=rate,
+            transactions=transactions or max(1, round(rate * duration)),
+            breaks=parse_breaks(breaks or ["all"]),
+            match_window_ms=match_window_ms or rules.match_window_ms,
+            time_tolerance_ms=rules.time_tolerance_ms if time_tolerance_ms is None else time_tolerance_ms,
+            late_margin_ms=late_margin_ms,
+            sources=connection.sources,
+        )
+    except InvalidPlanError as error:
+        errors.print(f"recon: {error}", style="red", highlight=False)
+        raise typer.Exit(ExitCode.USAGE) from None
+    try:
+        summary = _flat_out(connection, plan) if flat_out else _publish(connection, plan, manifest)
+    except DeliveryError as error:
+        errors.print(f"recon: {error}", style="red", highlight=False)
+        raise typer.Exit(ExitCode.FINDING) from None
+    except SchemaNotRegisteredError as error:
+        errors.print(f"recon: {error}", style="red", highlight=False)
+        raise typer.Exit(ExitCode.NOT_READY) from None
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        _show(summary)
+
+
+def _publish(connection: Connection, plan: Plan, path: Path | None) -> dict[str, Any]:
+    stop = StopFlag()
+    previous = {number: signal.signal(number, stop.raise_it) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        start_ms = int(time.time() * 1000)
+        topics = [source.topic for source in plan.sources]
+        with ManifestWriter(path, plan, start_ms) as manifest, _bar(plan) as progress:
+            task = progress.add_task("publishing", total=plan.transactions * len(plan.sources))
+            emitter = Emitter(
+                Producer(producer_config(connection.kafka)),
+                encoders(connection.registry, topics),
+                frozenset(source.name for source in plan.sources),
+                manifest.add,
+            )
+
+            def show(report: EmitReport) -> None:
+                progress.update(task, completed=report.total)
+
+            report = emitter.run(Scenario(plan, start_ms).emissions(), stop=stop, on_progress=show)
+            totals = {
+                "sent": dict(report.sent),
+                "behind_ms_max": report.behind_ms_max,
+                "stopped": report.stopped,
+                "elapsed_s": round(report.elapsed_s, 1),
+            }
+            manifest.summary(**totals)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return {
+        "seed": plan.seed,
+        "transactions": plan.transactions,
+        "records": report.total,
+        **totals,
+        "planted": dict(sorted(manifest.counts.items())),
+        "manifest": None if path is None else str(path),
+        "timely": report.behind_ms_max < plan.late_margin_ms,
+    }
+
+
+def _flat_out(connection: Connection, plan: Plan) -> dict[str, Any]:
+    with _bar(plan) as progress:
+        task = progress.add_task("publishing", total=plan.transactions * len(plan.sources))
+        loaded = preload(
+            connection,
+            Load(plan.transactions, plan.seed),
+            lambda done: progress.update(task, completed=done),
+        )
+    return {
+        "seed": plan.seed,
+        "transactions": plan.transactions,
+        "records": loaded.total,
+        "sent": dict(loaded.records),
+        "elapsed_s": round(loaded.elapsed_s, 1),
+        "records_per_s": round(loaded.records_per_s),
+        "planted": {"missing": loaded.missing, "mismatched": loaded.mismatched},
+    }
+
+
+def _bar(plan: Plan) -> Progress:
+    return Progress(
+        TextColumn(f"seed {plan.seed}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
+
+
+def _show(summary: dict[str, Any]) -> None:
+    console.print(
+        f"seed [bold]{summary['seed']}[/]: {summary['records']:,} records of {summary['transactions']:,} transactions "
+        f"in {summary['elapsed_s']} s",
+        highlight=False,
+    )
+    if "records_per_s" in summary:
+        console.print(f"{summary['records_per_s']:,} records a second", highlight=False)
+    if summary["planted"]:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("planted")
+        table.add_column("transactions", justify="right")
+        for kind, count in summary["planted"].items():
+            table.add_row(kind, f"{count:,}")
+        console.print(table)
+    if summary.get("manifest"):
+        console.print(f"manifest: {summary['manifest']}", highlight=False, soft_wrap=True)
+    if not summary.get("timely", True):
+        console.print(
+            f"[yellow]at worst {summary['behind_ms_max']} ms behind the plan: what was planted around the edge of the "
+            "window may have come out differently[/]",
+            highlight=False,
+        )
