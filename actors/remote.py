@@ -10,9 +10,10 @@ from __future__ import annotations
 import io
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn, TypeVar
 
 import numpy as np
 import polars as pl
@@ -23,10 +24,12 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 from actors.ports import Batch, DeadLetter, OffsetRange, TopicPartition
 from actors.reader import PartitionReader
 from actors.shard import MatcherShard
-from schemas.errors import GapError, ShardLostError
+from schemas.errors import GapError, ShardLostError, TransientError
 
 NAMESPACE: Final = "recon"
 CALL_TIMEOUT_S: Final = 60.0  # a shard that does not take a batch for this long is treated as lost
+_BUILD_RETRY_S: Final = 1.0
+_T = TypeVar("_T")
 _FAULT_EXIT_CODE: Final = 70  # sysexits EX_SOFTWARE; Ray starts a successor, which claims a new epoch
 # One polars thread an actor: parallelism is between actors. No backtraces: a malformed record makes polars panic, which
 # is caught and means "read it message by message".
@@ -74,19 +77,37 @@ def unpack(header: Header, events: Any) -> Batch:
     )
 
 
-def _die(error: BaseException) -> None:
+def _built(build: Callable[[], _T]) -> _T:
+    """Build the actor's inside, patiently. An exception out of a constructor would end an actor for good.
+
+    Dependencies that do not answer are waited for; anything else ends the process, and Ray starts another.
+    """
+    log = structlog.get_logger(__name__)
+    while True:
+        try:
+            return build()
+        except TransientError as error:
+            log.warning("actor_waits", error=f"{type(error).__name__}: {error}")
+            time.sleep(_BUILD_RETRY_S)
+        except BaseException as error:
+            log.exception("actor_cannot_start")
+            time.sleep(_BUILD_RETRY_S)
+            _die(error)
+
+
+def _die(error: BaseException) -> NoReturn:
     """End the process at once: nothing this actor still holds may be written, and its successor reads it all back."""
     structlog.get_logger(__name__).error("actor_exits", error=f"{type(error).__name__}: {error}")
     os._exit(_FAULT_EXIT_CODE)
 
 
-@ray.remote(max_restarts=-1, max_task_retries=0, num_cpus=0, concurrency_groups={"push": 1, "control": 4})  # type: ignore[call-overload, untyped-decorator]
+@ray.remote(max_restarts=-1, max_task_retries=0, num_cpus=0, concurrency_groups={"push": 1, "control": 4})  # type: ignore[call-overload]
 class ShardActor:
     """A MatcherShard. Batches run one at a time, in order; questions are answered beside them."""
 
     def __init__(self, build: Callable[[Callable[[BaseException], None]], MatcherShard]) -> None:
         """`build` makes the shard; it runs again after a restart, and then finds what the ledger has."""
-        self._shard = build(_die)
+        self._shard = _built(lambda: build(_die))
 
     @ray.method(concurrency_group="push")
     def push(self, header: Header, events: Any) -> dict[TopicPartition, int] | Refused:
@@ -112,13 +133,13 @@ class ShardActor:
         return asdict(self._shard.status())
 
 
-@ray.remote(max_restarts=-1, max_task_retries=0, num_cpus=0, max_concurrency=4)
+@ray.remote(max_restarts=-1, max_task_retries=0, num_cpus=0, max_concurrency=4)  # type: ignore[call-overload]
 class ReaderActor:
     """A PartitionReader that reads from the moment it exists; a restart begins again where the shards are."""
 
     def __init__(self, build: Callable[[], PartitionReader]) -> None:
         """`build` makes the reader; its loop is a thread of this process, because a restart re-runs only this."""
-        self._reader = build()
+        self._reader = _built(build)
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self._thread.start()
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import Any, Final
 
-from actors.remote import NAMESPACE, WORKER_ENVIRONMENT
+from actors.remote import NAMESPACE, named
 from cluster.endpoints import Endpoints
 from cluster.settings import Settings
 from schemas.errors import ReconError
@@ -20,19 +20,22 @@ class PipelineNotRunningError(ReconError):
 
 
 def connect(endpoints: Endpoints) -> None:
-    """Join the stack's Ray cluster as a client, once per process."""
+    """Join the stack's Ray cluster as a client, once per process. Raises PipelineNotRunningError."""
     if endpoints.ray is None:
         raise PipelineNotRunningError("this stack was started without Ray")
     endpoints.ray.authenticate()
     import ray  # noqa: PLC0415 (slow to import, and it reads its environment then)
 
     if not ray.is_initialized():
-        ray.init(
-            address=endpoints.ray.address,
-            namespace=NAMESPACE,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+        try:
+            ray.init(
+                address=endpoints.ray.address,
+                namespace=NAMESPACE,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        except ConnectionError as error:
+            raise PipelineNotRunningError(f"Ray does not answer at {endpoints.ray.address}") from error
 
 
 def supervisor(endpoints: Endpoints) -> Any:
@@ -53,14 +56,8 @@ def start(settings: Settings, endpoints: Endpoints) -> None:
 
     from cluster.supervisor import Supervisor  # noqa: PLC0415
 
-    actor = ray.remote(max_restarts=-1, max_task_retries=0, num_cpus=0, max_concurrency=8)(Supervisor)
-    handle = actor.options(
-        name=SUPERVISOR,
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        runtime_env={"env_vars": WORKER_ENVIRONMENT},
-    ).remote(endpoints.state_dir, settings)
+    options = {"max_restarts": -1, "max_task_retries": 0, "num_cpus": 0, "max_concurrency": 8}
+    handle = named(ray.remote(Supervisor), SUPERVISOR, options).remote(endpoints.state_dir, settings)
     if not ray.get(handle.ready.remote(READY_TIMEOUT_S), timeout=READY_TIMEOUT_S + 30):
         raise ReconError(f"the pipeline's actors did not answer within {READY_TIMEOUT_S:.0f} s")
 

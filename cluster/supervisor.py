@@ -164,7 +164,7 @@ class Supervisor:
                 with self._lock:
                     snapshot = self._snapshot()
                 self._tell(snapshot)
-            except Exception:  # the watch goes on whatever happens; what it could not do it does next time
+            except Exception:  # noqa: BLE001 (the watch goes on whatever happens; what it could not do it does next time)
                 self._log.exception("watch_failed")
 
     def _listen(self) -> None:

@@ -236,6 +236,7 @@ end $$;
 do $$
 begin
     if exists (select from pg_roles where rolname = 'recon_app') then
+        execute format('grant temporary on database %I to recon_app', current_database()); -- the stage of a flush
         grant usage on schema public to recon_app;
         grant select on all tables in schema public to recon_app;
         grant insert on event_log, redeliveries, audit_logs, dead_letters, result_history to recon_app;
