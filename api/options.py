@@ -87,9 +87,9 @@ class ApiOptions:
     kafka: KafkaOptions = KafkaOptions()
     dashboard_dir: Path | None = None
     limits: Limits = Limits()
+    redis_prefix: str = "recon:"  # of every key and channel
     pool_connections: int = 8
     replica: str = "local"
-    sources: tuple[tuple[str, str, bool], ...] = ()  # name, topic, expected; from the database when empty
 
     def __repr__(self) -> str:
         """Leave the secrets out: options turn up in logs and tracebacks."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from api.access import ACCESS, Access
+from api.audit_log import audit_entry
 from api.caller import Caller
-from api.models.common import Problem
 from api.problems import NotAllowedError, NotSignedInError
 from api.services import Services
-from schemas.audit import AuditEntry
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {
@@ -47,40 +45,17 @@ async def authorize(request: Request, operation: str) -> Caller:
         services.rates.take(f"ip:{source_ip}")
         raise NotSignedInError("Send `Authorization: Bearer <token>`.")
     try:
-        caller = await services.verifier.verify(
-            token.strip(), request_id=request.state.request_id, source_ip=source_ip
-        )
+        caller = await services.verifier.verify(token.strip(), request_id=request.state.request_id, source_ip=source_ip)
     except NotSignedInError:
         services.rates.take(f"ip:{source_ip}")
         raise
     services.rates.take(caller.subject)
     request.state.caller = caller
     if caller.role < ACCESS[operation].role:
-        await services.audit.write(entry_for(request, caller, "access.denied", "operation", operation))
+        await services.audit.write(audit_entry(caller, "access.denied", "operation", operation, {}))
         raise NotAllowedError(f"{operation} needs the role {ACCESS[operation].role.label}.")
     await services.people.seen(caller)
     return caller
-
-
-def entry_for(
-    request: Request,
-    caller: Caller,
-    action: str,
-    object_type: str,
-    object_id: str,
-    details: dict[str, Any] | None = None,
-) -> AuditEntry:
-    """An audit entry about a request: who, what, when, from where, under which request id."""
-    return AuditEntry(
-        occurred_at=datetime.now(UTC),
-        actor=caller.username,
-        action=action,
-        object_type=object_type,
-        object_id=object_id,
-        details={"client": caller.client, "role": caller.role.label, **(details or {})},
-        request_id=caller.request_id,
-        source_ip=caller.source_ip,
-    )
 
 
 def _query_details(request: Request) -> dict[str, Any]:
@@ -92,7 +67,7 @@ def _query_details(request: Request) -> dict[str, Any]:
 async def _record_read(request: Request, caller: Caller, operation: str, access: Access) -> None:
     services: Services = request.app.state.services
     object_id = next(iter(request.path_params.values()), "")
-    entry = entry_for(request, caller, operation, access.reads, str(object_id)[:300], _query_details(request))
+    entry = audit_entry(caller, operation, access.reads, str(object_id)[:300], _query_details(request))
     await services.audit.write(entry)  # raises AuditUnavailableError: then the answer is not given
 
 
@@ -108,7 +83,7 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             caller = await authorize(request, operation)
             response = await handler(request)
-            if access.reads and response.status_code < 400:  # noqa: PLR2004 - HTTP
+            if access.reads and response.status_code < 400:
                 await _record_read(request, caller, operation, access)
             return response
 
@@ -120,6 +95,3 @@ def guarded_router(prefix: str, tag: str) -> APIRouter:
     return APIRouter(
         prefix=f"/api/v1{prefix}", tags=[tag], route_class=GuardedRoute, responses=dict(_ERRORS), redirect_slashes=False
     )
-
-
-PROBLEM_MODEL = Problem

@@ -63,7 +63,9 @@ class Page(Shape):
     for, even none, and still have a `next_cursor`: then the search goes on from there.
     """
 
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null when the list is at its end.")
+    next_cursor: str | None = Field(
+        description="Pass it as `cursor` for the next page; null when the list is at its end."
+    )
     searched_to: Millis | None = Field(
         default=None, description="How far back this page looked, when it stopped before finding enough items."
     )

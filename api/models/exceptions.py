@@ -6,14 +6,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from api.models.common import TEXT_CHARS_MAX, Body, BreakName, Count, Millis, Money, Page, SeverityName, Shape, TimeBound
+from api.models.common import (
+    TEXT_CHARS_MAX,
+    Body,
+    BreakName,
+    Count,
+    Millis,
+    Money,
+    Page,
+    SeverityName,
+    Shape,
+    TimeBound,
+)
 from api.models.transactions import TransactionRow
 
 BULK_ROWS_MAX = 2_000
 
 ExceptionState = Literal["open", "assigned", "in_review", "resolved"]
 ReasonCode = Literal[
-    "timing", "source_error", "duplicate_posting", "fee_or_fx", "written_off", "corrected_at_source", "false_alarm", "healed"
+    "timing",
+    "source_error",
+    "duplicate_posting",
+    "fee_or_fx",
+    "written_off",
+    "corrected_at_source",
+    "false_alarm",
+    "healed",
 ]
 GivenReason = Literal[
     "timing", "source_error", "duplicate_posting", "fee_or_fx", "written_off", "corrected_at_source", "false_alarm"
@@ -47,7 +65,9 @@ class ExceptionRow(Shape):
 
     txn_id: str
     state: ExceptionState
-    version: int = Field(description="0 until somebody touches it. Send it back with every change; a stale one gets 409.")
+    version: int = Field(
+        description="0 until somebody touches it. Send it back with every change; a stale one gets 409."
+    )
     severity: SeverityName
     assignee: str | None
     proposed_by: str | None = Field(description="Who proposed the resolution that waits for a second person.")
@@ -133,10 +153,14 @@ class BulkPreview(Shape):
     """What a bulk action would touch."""
 
     count: int
-    capped: bool = Field(description=f"More than {BULK_ROWS_MAX} match: narrow the filter, or act on the first of them.")
+    capped: bool = Field(
+        description=f"More than {BULK_ROWS_MAX} match: narrow the filter, or act on the first of them."
+    )
     at_risk: list[Money]
     second_person: int = Field(description="How many would wait for a second person.")
-    token: str = Field(description="Pass it to the bulk action; it refuses when what the filter finds has changed since.")
+    token: str = Field(
+        description="Pass it to the bulk action; it refuses when what the filter finds has changed since."
+    )
 
 
 class BulkApply(BulkRequest):

@@ -13,7 +13,8 @@ from api.state import CallerDep, ServicesDep
 
 router = guarded_router("/dead-letters", "dead letters")
 LetterId = Annotated[
-    str, Path(min_length=5, max_length=300, pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,9}:[0-9]{1,18}$", description="As listed.")
+    str,
+    Path(min_length=5, max_length=300, pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,9}:[0-9]{1,18}$", description="As listed."),
 ]
 
 

@@ -36,9 +36,9 @@ class ExceptionQuery(ExceptionFilter):
         list[Annotated[str, Field(pattern="^(CONFLICT|DUPLICATE|AMOUNT|CURRENCY|STATUS|TIMESTAMP|MISSING)$")]],
         Field(max_length=7, alias="break", description="Any of these kinds."),
     ] = []  # type: ignore[assignment] - the same names under the query's alias
-    sort: Annotated[
-        ExceptionSort, Field(description="`-updated_at` only in buckets that people have touched.")
-    ] = "-decided_at"
+    sort: Annotated[ExceptionSort, Field(description="`-updated_at` only in buckets that people have touched.")] = (
+        "-decided_at"
+    )
     limit: Annotated[int, Field(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS_DEFAULT
     cursor: Annotated[str | None, Field(max_length=1_024)] = None
 
@@ -83,7 +83,9 @@ async def act_on_exception(
     return await services.exceptions.act(txn_id, body, caller)
 
 
-@router.post("/{txn_id}/comments", operation_id="addExceptionComment", summary="Comment on an exception", status_code=201)
+@router.post(
+    "/{txn_id}/comments", operation_id="addExceptionComment", summary="Comment on an exception", status_code=201
+)
 async def add_exception_comment(
     txn_id: Annotated[TxnId, Path()], body: NewComment, services: ServicesDep, caller: CallerDep
 ) -> Comment:

@@ -47,7 +47,9 @@ async def get_series(
     ] = None,
     metric: Annotated[
         list[Annotated[str, Query(max_length=64)]],
-        Query(max_length=20, description="Metric names or prefixes, as in `verdict.` or `events.CORE`; all when left out."),
+        Query(
+            max_length=20, description="Metric names or prefixes, as in `verdict.` or `events.CORE`; all when left out."
+        ),
     ] = [],  # noqa: B006 - FastAPI copies defaults
 ) -> Series:
     """Counts per step. At most 2,000 points."""

@@ -77,7 +77,9 @@ async def get_config(services: ServicesDep) -> DashboardConfig:
     operation_id="getMetrics",
     summary="Prometheus metrics of every replica",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text format"}},
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text format"}
+    },
 )
 async def get_metrics(request: Request, services: ServicesDep) -> Response:
     """Needs a token as everything else does; Prometheus can fetch one by client credentials."""

@@ -55,9 +55,7 @@ class TransactionQuery(TransactionFilter):
 
 
 @router.get("", operation_id="listTransactions", summary="Search transactions")
-async def list_transactions(
-    query: Annotated[TransactionQuery, Query()], services: ServicesDep
-) -> TransactionPage:
+async def list_transactions(query: Annotated[TransactionQuery, Query()], services: ServicesDep) -> TransactionPage:
     """A page of transactions that match all filters. The order is stable while new results arrive."""
     return await services.transactions.search(query, sort=query.sort, limit=query.limit, cursor=query.cursor)
 
@@ -84,7 +82,9 @@ async def export_transactions(
 
 
 @router.get("/{txn_id}", operation_id="getTransaction", summary="One transaction in full")
-async def get_transaction(txn_id: Annotated[TxnId, Path()], services: ServicesDep, caller: CallerDep) -> TransactionDetail:
+async def get_transaction(
+    txn_id: Annotated[TxnId, Path()], services: ServicesDep, caller: CallerDep
+) -> TransactionDetail:
     """Legs side by side with differing fields marked, raw events, revisions, and the rules that judged it."""
     return await services.transactions.detail(txn_id, masked=not caller.sees_accounts)
 

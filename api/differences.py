@@ -1,0 +1,53 @@
+"""Marks where the legs of a transaction differ: expected, actual, tolerance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from api.models.transactions import CellDifference, Leg
+from schemas.rules import RuleSet
+
+Field = Literal["amount_minor", "currency", "status", "event_time"]
+FIELDS: tuple[Field, ...] = ("amount_minor", "currency", "status", "event_time")
+
+
+def amount_tolerance(rules: RuleSet, legs: Mapping[str, Leg]) -> int:
+    """Spread of amounts that the rules allow, minor units: the strictest among the currencies of the legs."""
+    largest = max((leg.amount_minor for leg in legs.values()), default=0)
+    return min((rules.tolerance(leg.currency).allowed_minor(largest) for leg in legs.values()), default=0)
+
+
+def differences(legs: Mapping[str, Leg], rules: RuleSet) -> list[CellDifference]:
+    """Every cell that differs from what most sources say; in a tie, from the first source (the book of record)."""
+    tolerance: dict[Field, int | None] = {
+        "amount_minor": amount_tolerance(rules, legs),
+        "currency": None,
+        "status": None,
+        "event_time": rules.time_tolerance_ms,
+    }
+    found: list[CellDifference] = []
+    for name in FIELDS:
+        values: dict[str, Any] = {source: getattr(leg, name) for source, leg in legs.items()}
+        if len(set(values.values())) < 2:
+            continue
+        expected = Counter(values.values()).most_common(1)[0][0]  # the first of equals, in source order
+        numeric = name in {"amount_minor", "event_time"}
+        spread = max(values.values()) - min(values.values()) if numeric else 0
+        allowed = tolerance[name]
+        found += [
+            CellDifference(
+                source=source,
+                field=name,
+                expected=expected,
+                actual=actual,
+                expected_from=[other for other, value in values.items() if value == expected],
+                difference=actual - expected if numeric else None,
+                tolerance=allowed,
+                breaking=allowed is None or spread > allowed,
+            )
+            for source, actual in values.items()
+            if actual != expected
+        ]
+    return found

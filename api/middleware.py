@@ -1,0 +1,144 @@
+"""What surrounds every request: an id, a body limit, security headers, counts. Plain ASGI, so that streams stay streams."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import Any
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.metrics import MetricSet
+from api.models.common import Problem
+from api.problems import MEDIA_TYPE, TooLargeError
+from schemas.metrics import HTTP_REQUESTS, HTTP_SECONDS
+
+log = structlog.get_logger("api.http")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+def security_headers(sign_in_origin: str) -> dict[str, str]:
+    """Headers for every answer. The dashboard may talk to this origin and to the sign-in service, and to nobody else."""
+    policy = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self' 'unsafe-inline'",  # component libraries set style attributes
+        "img-src": "'self' data:",
+        "font-src": "'self'",
+        "manifest-src": "'self'",
+        "connect-src": f"'self' {sign_in_origin}".strip(),
+        "frame-src": f"'self' {sign_in_origin}".strip(),  # keycloak-js checks the session in a hidden frame
+        "frame-ancestors": "'self'",
+        "form-action": f"'self' {sign_in_origin}".strip(),
+        "base-uri": "'none'",
+        "object-src": "'none'",
+    }
+    return {
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "Strict-Transport-Security": "max-age=31536000",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "SAMEORIGIN",
+        "Referrer-Policy": "no-referrer",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+
+
+class Surround:
+    """The outermost layer of the REST app."""
+
+    def __init__(self, app: ASGIApp, *, headers: dict[str, str], body_bytes: int, metrics: MetricSet) -> None:
+        self._app = app
+        self._headers = headers
+        self._body_bytes = body_bytes
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        answered: dict[str, Any] = {"status": 500, "begun": False}
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answered["status"] = message["status"]
+                answered["begun"] = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                if scope["path"].startswith("/api/"):
+                    headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self._limited(scope, receive, with_headers, request_id, answered)
+        finally:
+            route = scope.get("route")
+            operation = getattr(route, "operation_id", None) or "other"
+            seconds = time.perf_counter() - started
+            self._metrics[HTTP_REQUESTS].labels(operation, str(answered["status"])).inc()
+            self._metrics[HTTP_SECONDS].labels(operation).observe(seconds)
+            log.debug(
+                "request",
+                operation=operation,
+                status=answered["status"],
+                ms=round(seconds * 1_000, 1),
+                request_id=request_id,
+            )
+
+    async def _limited(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, answered: dict[str, Any]
+    ) -> None:
+        """Refuse a body over the limit: at once when it says so, else as soon as it is seen."""
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._body_bytes:
+            await self._refuse(send, request_id)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._body_bytes:
+                raise _BodyTooLargeError
+            return message
+
+        try:
+            await self._app(scope, counted, send)
+        except _BodyTooLargeError:
+            if not answered["begun"]:
+                await self._refuse(send, request_id)
+
+    async def _refuse(self, send: Send, request_id: str) -> None:
+        problem = Problem(
+            type=f"/problems/{TooLargeError.kind}",
+            title=TooLargeError.title,
+            status=TooLargeError.status,
+            detail=f"At most {self._body_bytes} bytes.",
+            request_id=request_id,
+        )
+        body = problem.model_dump_json().encode()
+        headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": TooLargeError.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+class _BodyTooLargeError(Exception):
+    """The body went over the limit while it was read."""
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's id when it is harmless, else a new one."""
+    given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)

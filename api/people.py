@@ -1,0 +1,44 @@
+"""Who has signed in: the choice for assignments."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+from api.access import Role
+from api.caller import Caller
+from api.db import Database
+from api.models.common import Person, RoleName
+from api.problems import UnavailableError
+from api.queries import queries
+
+SEEN_EVERY_S = 600
+PEOPLE_MAX = 500
+
+
+class People:
+    """Remembers callers, at most once in ten minutes each."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._seen: dict[str, tuple[Role, float]] = {}
+
+    async def seen(self, caller: Caller) -> None:
+        """Note a caller. A database that does not answer is not this function's matter."""
+        role, at = self._seen.get(caller.username, (None, float("-inf")))
+        if role is caller.role and time.monotonic() - at < SEEN_EVERY_S:
+            return
+        if len(self._seen) > PEOPLE_MAX:
+            self._seen.clear()
+        self._seen[caller.username] = (caller.role, time.monotonic())
+        try:
+            await self._db.execute(
+                queries("people")["note"], caller.username, caller.subject, caller.name, caller.role.label
+            )
+        except UnavailableError:
+            self._seen.pop(caller.username, None)
+
+    async def assignable(self) -> list[Person]:
+        """Analysts and admins, by name."""
+        rows = await self._db.fetch(queries("people")["assignable"], PEOPLE_MAX)
+        return [Person(username=row["username"], name=row["name"], role=cast("RoleName", row["role"])) for row in rows]

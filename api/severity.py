@@ -1,0 +1,66 @@
+"""How grave a mismatch is: the graver of its worst kind and its amount, by the severities of the rules in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from api.models.common import SeverityName
+from api.models.rules import Severities
+from schemas.verdicts import Break, break_names
+
+LEVELS: tuple[SeverityName, ...] = ("low", "medium", "high", "critical")
+
+# The same judgement in SQL, for filters. Placeholders: masks of the kinds at each level, then thresholds by currency.
+SEVERITY_SQL = """greatest(
+    case when r.breaks & {critical} <> 0 then 3 when r.breaks & {high} <> 0 then 2
+         when r.breaks & {medium} <> 0 then 1 else 0 end,
+    case when r.amount_minor >= coalesce(({amounts}::jsonb #>> array[r.currency, 'critical_minor'])::bigint,
+                                         ({amounts}::jsonb #>> '{{default,critical_minor}}')::bigint) then 3
+         when r.amount_minor >= coalesce(({amounts}::jsonb #>> array[r.currency, 'high_minor'])::bigint,
+                                         ({amounts}::jsonb #>> '{{default,high_minor}}')::bigint) then 2
+         else 0 end)"""
+
+
+@dataclass(frozen=True, slots=True)
+class SeverityScale:
+    """Severities compiled for quick use."""
+
+    kinds: Mapping[str, int]
+    amounts: Mapping[str, tuple[int, int]]
+    second_person_above: Mapping[str, int]
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, severities: Severities) -> SeverityScale:
+        """Compile."""
+        defaults = Severities()
+        kinds = {**defaults.kinds, **severities.kinds}
+        amounts = {**defaults.amounts, **severities.amounts}
+        return cls(
+            kinds={kind: LEVELS.index(level) for kind, level in kinds.items()},
+            amounts={key: (levels.high_minor, levels.critical_minor) for key, levels in amounts.items()},
+            second_person_above={**defaults.second_person_above_minor, **severities.second_person_above_minor},
+            thresholds={key: levels.model_dump() for key, levels in amounts.items()},
+        )
+
+    def level(self, breaks: Sequence[str], amount_minor: int, currency: str) -> SeverityName:
+        """The severity of a mismatch; `amount_minor` is its largest leg."""
+        high, critical = self.amounts.get(currency, self.amounts["default"])
+        by_amount = 3 if amount_minor >= critical else 2 if amount_minor >= high else 0
+        return LEVELS[max([by_amount, *(self.kinds.get(kind, 0) for kind in breaks)])]
+
+    def mask(self, level: SeverityName) -> int:
+        """Mask of the kinds that are of this severity by themselves."""
+        wanted = LEVELS.index(level)
+        return sum(kind.mask for kind in Break if self.kinds.get(kind.name, 0) == wanted)
+
+    def needs_second_person(self, amount_minor: int, currency: str) -> bool:
+        """Whether resolving it waits for a second person; the database enforces the same."""
+        return amount_minor > self.second_person_above.get(currency, self.second_person_above["default"])
+
+
+def breaks_of(mask: int) -> list[Any]:
+    """Names in a mask, typed loosely because pydantic checks them against the literal."""
+    return cast("list[Any]", break_names(mask))

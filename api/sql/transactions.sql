@@ -1,0 +1,42 @@
+-- One transaction: always by key group and id, the primary key.
+
+-- name: one
+-- The result in force.
+select key_group, txn_id, verdict, final, revision, rules_version, breaks, missing, late, present, currency, amount_minor,
+       spread_minor, first_arrival, last_arrival, decided_at, legs, event_seqs
+from results where key_group = $1 and txn_id = $2;
+
+-- name: events
+-- Its events: by their places in the key group's log, and only in the partitions of the days between the arrivals.
+select e.seq, e.source, e.event_id, e.amount_minor, e.currency, e.status, e.event_time, e.arrival, e.account_id,
+       e.original_txn_id, e.kafka_partition, e.kafka_offset, false as redelivery
+from event_log e
+where e.key_group = $1 and e.seq = any($2::bigint[]) and e.arrival between $3 and $4 and e.txn_id = $5;
+
+-- name: redeliveries
+-- Where its redeliveries are in the log.
+select seq, arrival from redeliveries where key_group = $1 and txn_id = $2 order by seq limit 200;
+
+-- name: history
+-- Revisions that were replaced, newest first.
+select revision, verdict, final, rules_version, breaks, missing, late, present, currency, amount_minor, spread_minor,
+       decided_at, replaced_at, legs
+from result_history where key_group = $1 and txn_id = $2 order by history_id desc limit 100;
+
+-- name: exceptions_of
+-- The touched exceptions among the rows of a page.
+select e.key_group, e.txn_id, e.state, e.assignee
+from unnest($1::smallint[], $2::text[]) as page (key_group, txn_id)
+join exceptions e using (key_group, txn_id);
+
+-- name: by_prefix
+-- Ids that start alike, from every key group's part of the primary key: 128 short walks.
+select r.key_group, r.txn_id, r.verdict, r.final, r.revision, r.rules_version, r.breaks, r.missing, r.late, r.present,
+       r.currency, r.amount_minor, r.spread_minor, r.first_arrival, r.last_arrival, r.decided_at, r.legs
+from generate_series(0, 127) as groups (key_group)
+cross join lateral (
+    select * from results t
+    where t.key_group = groups.key_group and t.txn_id >= $1 and t.txn_id < $2 and t.txn_id > $4
+    order by t.txn_id limit $3
+) r
+order by r.txn_id limit $3;

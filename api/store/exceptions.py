@@ -1,0 +1,510 @@
+"""The exceptions desk on the database: search, buckets, steps, comments, bulk actions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+
+from api import cursors
+from api.access import Role
+from api.audit_log import AuditLog, audit_entry
+from api.caller import Caller
+from api.db import Connection, Database
+from api.desk_feed import DeskFeed
+from api.models.common import Count, FieldProblem, Money
+from api.models.exceptions import (
+    BULK_ROWS_MAX,
+    BulkApply,
+    BulkPreview,
+    BulkRequest,
+    BulkResult,
+    Comment,
+    ExceptionAction,
+    ExceptionBuckets,
+    ExceptionDetail,
+    ExceptionEvent,
+    ExceptionFilter,
+    ExceptionPage,
+    ExceptionRow,
+    NewComment,
+)
+from api.problems import ConflictError, InvalidError, NotFoundError, SecondPersonError, StaleVersionError
+from api.queries import queries
+from api.severity import LEVELS, SEVERITY_SQL
+from api.store.search import COLUMNS, MISMATCH_SCAN_ROWS, Filters, Found, Key, Walk, read_cursor, walk_page
+from api.store.totals import Totals
+from api.store.vocabulary import Vocabulary, VocabularyReader
+from api.times import from_micros, from_millis, micros, millis, millis_or_none
+from api.workflow import Desk, Step, legal_actions, take
+from schemas.events import key_group_of
+from schemas.verdicts import Verdict, break_mask
+
+_EXCEPTION = (
+    ", e.state, e.version, e.assignee, e.reason_code, e.needs_checker, e.proposed_by, e.resolved_by, e.approved_by, "
+    "e.healed_at, e.updated_at, (select count(*) from exception_comments c where c.key_group = r.key_group "
+    "and c.txn_id = r.txn_id) as comments"
+)
+_JOIN = "left join exceptions e on e.key_group = r.key_group and e.txn_id = r.txn_id"
+_IN_WORK = ("assigned", "in_review", "mine", "awaiting_me", "resolved")  # found from the touched rows, not from results
+
+
+class ExceptionStore:
+    """Every mismatch is an exception; those that nobody has touched have no row of their own."""
+
+    def __init__(
+        self, db: Database, vocabulary: VocabularyReader, totals: Totals, audit: AuditLog, feed: DeskFeed
+    ) -> None:
+        self._db = db
+        self._vocabulary = vocabulary
+        self._totals = totals
+        self._audit = audit
+        self._feed = feed
+
+    # Reading
+
+    async def search(
+        self, query: ExceptionFilter, caller: Caller, *, sort: str, limit: int, cursor: str | None
+    ) -> ExceptionPage:
+        """A page. Buckets that people have touched are read from their rows, the rest from the mismatches."""
+        vocabulary = await self._vocabulary.get()
+        digest = cursors.search_digest(
+            "exceptions", query.model_dump(exclude={"limit", "cursor"}), sort, caller.username
+        )
+        position = read_cursor(cursor, digest)
+        if query.bucket in _IN_WORK or sort == "-updated_at":
+            found = await self._touched(query, caller, vocabulary, limit=limit, position=position, sort=sort)
+        else:
+            key: Key = "amount_minor" if sort == "-amount_minor" else "decided_at"
+            walk = Walk(
+                key,
+                descending=sort.startswith("-"),
+                base=f"r.verdict = {Verdict.MISMATCHED.value}",
+                since_us=None if query.since is None else query.since * 1_000,
+                until_us=None if query.until is None else query.until * 1_000,
+                scan_rows=MISMATCH_SCAN_ROWS,
+            )
+            filters = _filters(query, vocabulary)
+            filters.add("coalesce(e.state, 'open') = 'open'" if query.bucket else "e.state is distinct from 'resolved'")
+            found = await walk_page(
+                self._db,
+                walk,
+                filters,
+                limit=limit,
+                position=position,
+                join=_JOIN,
+                columns=COLUMNS + _EXCEPTION,
+            )
+        return ExceptionPage(
+            items=[_row(row, vocabulary) for row in found.rows],
+            next_cursor=None if found.next_position is None else cursors.encode(digest, found.next_position),
+            searched_to=found.searched_to,
+        )
+
+    async def _touched(
+        self,
+        query: ExceptionFilter,
+        caller: Caller,
+        vocabulary: Vocabulary,
+        *,
+        limit: int,
+        position: Sequence[Any] | None,
+        sort: str,
+    ) -> Found:
+        """Rows of `exceptions`, last touched first, in one bounded walk."""
+        if sort not in {"-decided_at", "-updated_at"}:
+            problem = FieldProblem(where="query.sort", problem="this bucket is ordered by the last touch")
+            raise InvalidError("This order is not possible.", errors=[problem])
+        step = Filters()
+        state = "x.state = 'resolved'" if query.bucket == "resolved" else "x.state <> 'resolved'"
+        clauses = [state]
+        match query.bucket:
+            case "assigned" | "in_review" | "open":
+                clauses.append(f"x.state = '{query.bucket}'")
+            case "mine":
+                clauses.append(f"x.assignee = {step.place(caller.username)}::text")
+            case "awaiting_me":
+                me = step.place(caller.username)
+                clauses += ["x.state = 'in_review'", "x.proposed_by is not null", f"x.proposed_by <> {me}::text"]
+            case _:
+                pass
+        if position is not None:
+            moment, txn_id = from_micros(position[0]), position[1]
+            clauses.append(f"(x.updated_at, x.txn_id) < ({step.place(moment)}, {step.place(txn_id)})")
+        filters = _filters(query, vocabulary, step)
+        if query.since is not None:
+            filters.add("r.decided_at >= {}", from_millis(query.since))
+        if query.until is not None:
+            filters.add("r.decided_at < {}", from_millis(query.until))
+        rows = list(
+            await self._db.fetch(
+                f"select {COLUMNS}{_EXCEPTION} from (select * from exceptions x where {' and '.join(clauses)} "  # noqa: S608
+                f"order by x.updated_at desc, x.txn_id desc limit {MISMATCH_SCAN_ROWS}) e "
+                f"join results r on r.key_group = e.key_group and r.txn_id = e.txn_id "
+                f"where {filters.text} order by e.updated_at desc, e.txn_id desc limit {limit + 1}",
+                *filters.arguments,
+            )
+        )
+        if len(rows) <= limit:
+            return Found(rows, None, None)
+        last = rows[limit - 1]
+        return Found(rows[:limit], [micros(last["updated_at"]), last["txn_id"]], None)
+
+    async def buckets(self, caller: Caller) -> ExceptionBuckets:
+        """Counts, from running totals and from the few rows in work."""
+        sql = queries("exceptions")
+        work = await self._db.fetchrow(sql["in_work"], caller.username)
+        done = await self._db.fetchrow(sql["resolved"])
+        mismatched = (await self._totals.verdicts()).get(Verdict.MISMATCHED.name, 0)
+        unresolved = max(0, mismatched - done["settled"])
+        return ExceptionBuckets(
+            open=Count(value=max(0, unresolved - work["assigned"] - work["in_review"]), relation="exact"),
+            assigned=work["assigned"],
+            in_review=work["in_review"],
+            resolved=done["resolved"],
+            mine=work["mine"],
+            awaiting_me=work["awaiting"],
+        )
+
+    async def detail(self, txn_id: str, caller: Caller) -> ExceptionDetail:
+        """One exception. Raises NotFoundError when the transaction is no mismatch and never was a touched one."""
+        vocabulary = await self._vocabulary.get()
+        sql = queries("exceptions")
+        group = key_group_of(txn_id)
+        async with self._db.connection() as connection:
+            row = await self._result(connection, group, txn_id)
+            comments = await connection.fetch(sql["comments"], group, txn_id)
+            history = await connection.fetch(sql["history"], group, txn_id)
+        return ExceptionDetail(
+            exception=_row(row, vocabulary),
+            comments=[
+                Comment(comment_id=item["comment_id"], author=item["author"], at=millis(item["at"]), text=item["body"])
+                for item in comments
+            ],
+            history=[
+                ExceptionEvent(
+                    at=millis(item["at"]),
+                    actor=item["actor"],
+                    action=item["action"],
+                    state=item["state"],
+                    note=item["note"],
+                )
+                for item in history
+            ],
+            actions=legal_actions(_desk(row), caller.username) if caller.role >= Role.ANALYST else [],
+        )
+
+    async def _result(self, connection: Connection, group: int, txn_id: str) -> Any:
+        row = await connection.fetchrow(queries("exceptions")["result"], group, txn_id)
+        if row is None or (row["verdict"] != Verdict.MISMATCHED and row["state"] is None):
+            raise NotFoundError("There is no such exception.")
+        return row
+
+    # Changing
+
+    async def act(self, txn_id: str, body: ExceptionAction, caller: Caller) -> ExceptionDetail:
+        """One step. Raises NotFoundError, StaleVersionError, ConflictError or SecondPersonError."""
+        vocabulary = await self._vocabulary.get()
+        group = key_group_of(txn_id)
+        step = Step(body.action, caller.username, body.assignee, body.reason_code)
+        await self._check_assignee(body.assignee)
+        sql = queries("exceptions")
+        try:
+            async with self._db.transaction() as connection:
+                row = await self._result(connection, group, txn_id)
+                locked = await connection.fetchrow(sql["lock"], group, txn_id)
+                version = 0 if locked is None else locked["version"]
+                if version != body.version:
+                    raise StaleVersionError(f"It is at version {version}.")
+                scale = vocabulary.scale
+                desk = take(
+                    Desk() if locked is None else _desk(locked),
+                    step,
+                    needs_second_person=scale.needs_second_person(row["amount_minor"], row["currency"]),
+                )
+                version = await self._store(connection, group, txn_id, version, desk)
+                await connection.execute(
+                    sql["history_add"], group, txn_id, caller.username, body.action, desk.state, body.note
+                )
+                details = {
+                    "state": desk.state,
+                    "version": version,
+                    "assignee": desk.assignee,
+                    "reason_code": desk.reason_code,
+                    "note": body.note,
+                }
+                await self._audit.append(
+                    connection, [audit_entry(caller, f"exception.{body.action}", "transaction", txn_id, details)]
+                )
+        except asyncpg.CheckViolationError as error:
+            raise _refused(error) from error
+        await self._feed.changed(txn_id, desk.state, version, desk.assignee, caller.username)
+        return await self.detail(txn_id, caller)
+
+    async def _check_assignee(self, assignee: str | None) -> None:
+        if assignee is not None and not await self._db.fetchrow(queries("people")["is_assignable"], assignee):
+            problem = FieldProblem(where="body.assignee", problem="is no analyst or admin who has signed in")
+            raise InvalidError("Nobody by this name can work on it.", errors=[problem])
+
+    async def _store(self, connection: Connection, group: int, txn_id: str, version: int, desk: Desk) -> int:
+        sql = queries("exceptions")
+        fields = (desk.state, desk.assignee, desk.reason_code, desk.proposed_by, desk.resolved_by)
+        if version == 0:
+            stored = await connection.fetchrow(sql["insert"], group, txn_id, *fields)
+        else:
+            stored = await connection.fetchrow(sql["update"], group, txn_id, version, *fields, desk.approved_by)
+        if stored is None:
+            raise StaleVersionError
+        changed: int = stored["version"]
+        return changed
+
+    async def comment(self, txn_id: str, body: NewComment, caller: Caller) -> Comment:
+        """Add a comment; the exception's version stays."""
+        group = key_group_of(txn_id)
+        async with self._db.transaction() as connection:
+            row = await self._result(connection, group, txn_id)
+            stored = await connection.fetchrow(
+                queries("exceptions")["comment_add"], group, txn_id, caller.username, body.text
+            )
+            details = {"comment_id": stored["comment_id"], "text": body.text}
+            await self._audit.append(
+                connection, [audit_entry(caller, "exception.comment", "transaction", txn_id, details)]
+            )
+        await self._feed.changed(txn_id, row["state"] or "open", row["version"] or 0, row["assignee"], caller.username)
+        return Comment(comment_id=stored["comment_id"], author=caller.username, at=millis(stored["at"]), text=body.text)
+
+    # Bulk
+
+    async def preview(self, body: BulkRequest, caller: Caller) -> BulkPreview:
+        """What a bulk action would touch, and a token of exactly that."""
+        vocabulary = await self._vocabulary.get()
+        rows, capped = await self._bulk_rows(body, caller)
+        sums: dict[str, tuple[int, int]] = {}
+        for row in rows:
+            count, amount = sums.get(row["currency"], (0, 0))
+            sums[row["currency"]] = (count + 1, amount + row["amount_minor"])
+        return BulkPreview(
+            count=len(rows),
+            capped=capped,
+            at_risk=[
+                Money(currency=currency, count=count, amount_minor=amount)
+                for currency, (count, amount) in sorted(sums.items())
+            ],
+            second_person=sum(
+                vocabulary.scale.needs_second_person(row["amount_minor"], row["currency"]) for row in rows
+            )
+            if body.action == "resolve"
+            else 0,
+            token=_bulk_token(body, rows, caller),
+        )
+
+    async def apply(self, body: BulkApply, caller: Caller) -> BulkResult:
+        """Do it to all of them or to none. Raises StaleVersionError when the set is not the previewed one."""
+        vocabulary = await self._vocabulary.get()
+        rows, _ = await self._bulk_rows(body, caller)
+        if _bulk_token(body, rows, caller) != body.token:
+            raise StaleVersionError("What the filter finds has changed since the preview.")
+        await self._check_assignee(body.assignee)
+        step = Step(body.action, caller.username, body.assignee, body.reason_code)
+        changes = [
+            (
+                row,
+                take(
+                    _desk(row),
+                    step,
+                    needs_second_person=vocabulary.scale.needs_second_person(row["amount_minor"], row["currency"]),
+                ),
+            )
+            for row in sorted(rows, key=lambda row: (row["key_group"], row["txn_id"]))  # one order: no deadlocks
+        ]
+        try:
+            async with self._db.transaction() as connection:
+                await self._store_all(connection, changes)
+                await self._note_all(connection, changes, body, caller)
+        except asyncpg.CheckViolationError as error:
+            raise _refused(error) from error
+        except asyncpg.UniqueViolationError as error:
+            raise StaleVersionError("Somebody touched one of them meanwhile.") from error
+        for row, desk in changes[:50]:  # the rest is seen at the next refresh
+            await self._feed.changed(
+                row["txn_id"], desk.state, (row["version"] or 0) + 1, desk.assignee, caller.username
+            )
+        waiting = sum(desk.state == "in_review" and desk.proposed_by == caller.username for _, desk in changes)
+        return BulkResult(changed=len(changes), awaiting_second_person=waiting if body.action == "resolve" else 0)
+
+    async def _bulk_rows(self, body: BulkRequest, caller: Caller) -> tuple[list[Any], bool]:
+        """The rows that a filter finds and the action fits, newest first, at most BULK_ROWS_MAX."""
+        if body.action == "resolve" and body.reason_code is None:
+            raise InvalidError(errors=[FieldProblem(where="body.reason_code", problem="resolve needs one")])
+        query = body.filter
+        if query.bucket == "resolved":
+            raise ConflictError("These are resolved already.")
+        vocabulary = await self._vocabulary.get()
+        rows: list[Any] = []
+        position: Sequence[Any] | None = None
+        while len(rows) <= BULK_ROWS_MAX:
+            limit = BULK_ROWS_MAX + 1 - len(rows)
+            if query.bucket in _IN_WORK:
+                found = await self._touched(
+                    query, caller, vocabulary, limit=limit, position=position, sort="-updated_at"
+                )
+            else:
+                filters = _filters(query, vocabulary)
+                filters.add(
+                    "coalesce(e.state, 'open') = 'open'" if query.bucket else "e.state is distinct from 'resolved'"
+                )
+                walk = Walk(
+                    base=f"r.verdict = {Verdict.MISMATCHED.value}",
+                    since_us=None if query.since is None else query.since * 1_000,
+                    until_us=None if query.until is None else query.until * 1_000,
+                    scan_rows=MISMATCH_SCAN_ROWS,
+                )
+                found = await walk_page(
+                    self._db,
+                    walk,
+                    filters,
+                    limit=limit,
+                    position=position,
+                    join=_JOIN,
+                    columns=COLUMNS + _EXCEPTION,
+                )
+            rows += found.rows
+            position = found.next_position
+            if position is None or not found.rows:
+                break
+        capped = len(rows) > BULK_ROWS_MAX or position is not None
+        fitting = [row for row in rows[:BULK_ROWS_MAX] if body.action in legal_actions(_desk(row), caller.username)]
+        return fitting, capped
+
+    async def _store_all(self, connection: Connection, changes: Sequence[tuple[Any, Desk]]) -> None:
+        sql = queries("exceptions")
+        fresh = [(row, desk) for row, desk in changes if row["version"] is None]
+        known = [(row, desk) for row, desk in changes if row["version"] is not None]
+        if fresh:
+            await connection.execute(sql["bulk_insert"], *_columns(fresh, with_version=False))
+        if known:
+            tag = await connection.execute(sql["bulk_update"], *_columns(known, with_version=True))
+            if int(tag.split()[-1]) != len(known):
+                raise StaleVersionError("Somebody touched one of them meanwhile.")
+
+    async def _note_all(
+        self, connection: Connection, changes: Sequence[tuple[Any, Desk]], body: BulkRequest, caller: Caller
+    ) -> None:
+        if not changes:
+            return
+        await connection.execute(
+            queries("exceptions")["bulk_history"],
+            [row["key_group"] for row, _ in changes],
+            [row["txn_id"] for row, _ in changes],
+            [desk.state for _, desk in changes],
+            caller.username,
+            body.action,
+            body.note,
+        )
+        asked = {"filter": body.filter.model_dump(exclude_none=True), "note": body.note, "of": len(changes)}
+        entries = [audit_entry(caller, f"exceptions.bulk_{body.action}", "exceptions", "", asked)]
+        entries += [
+            audit_entry(
+                caller, f"exception.{body.action}", "transaction", row["txn_id"], {"state": desk.state, "bulk": True}
+            )
+            for row, desk in changes
+        ]
+        await self._audit.append(connection, entries)
+
+    async def settle(self) -> int:
+        """Close what healed and open again what changed; returns how many."""
+        rows = await self._db.fetch(queries("exceptions")["settle_signals"], 500)
+        for row in rows:
+            await self._feed.changed(row["txn_id"], row["state"], row["version"], None, "recon")
+        return len(rows)
+
+
+def _columns(changes: Sequence[tuple[Any, Desk]], *, with_version: bool) -> list[list[Any]]:
+    keys = [[row["key_group"] for row, _ in changes], [row["txn_id"] for row, _ in changes]]
+    versions = [[row["version"] for row, _ in changes]] if with_version else []
+    fields = ("state", "assignee", "reason_code", "proposed_by", "resolved_by")
+    return keys + versions + [[getattr(desk, name) for _, desk in changes] for name in fields]
+
+
+def _bulk_token(body: BulkRequest, rows: Sequence[Any], caller: Caller) -> str:
+    """A digest of who does what to which versions."""
+    what = [
+        caller.username,
+        body.action,
+        body.assignee,
+        body.reason_code,
+        sorted((row["txn_id"], row["version"] or 0, row["revision"]) for row in rows),
+    ]
+    return hashlib.sha256(orjson.dumps(what)).hexdigest()[:40]
+
+
+def _desk(row: Any) -> Desk:
+    if row["state"] is None:
+        return Desk()
+    return Desk(
+        state=row["state"],
+        assignee=row["assignee"],
+        reason_code=row["reason_code"],
+        proposed_by=row["proposed_by"],
+        resolved_by=row["resolved_by"],
+        approved_by=row["approved_by"],
+        healed=row["healed_at"] is not None,
+    )
+
+
+def _row(row: Any, vocabulary: Vocabulary) -> ExceptionRow:
+    transaction = vocabulary.transaction(row, row if row["state"] else None)
+    severity = transaction.severity or vocabulary.scale.level(transaction.breaks, row["amount_minor"], row["currency"])
+    needs = vocabulary.scale.needs_second_person(row["amount_minor"], row["currency"])
+    return ExceptionRow(
+        txn_id=row["txn_id"],
+        state=row["state"] or "open",
+        version=row["version"] or 0,
+        severity=severity,
+        assignee=row["assignee"],
+        proposed_by=row["proposed_by"],
+        reason_code=row["reason_code"],
+        needs_second_person=needs,
+        resolved_by=row["resolved_by"],
+        approved_by=row["approved_by"],
+        updated_at=millis_or_none(row["updated_at"]),
+        comments=row["comments"],
+        transaction=transaction,
+    )
+
+
+def _filters(query: ExceptionFilter, vocabulary: Vocabulary, filters: Filters | None = None) -> Filters:
+    filters = filters or Filters()
+    if query.breaks:
+        filters.add("r.breaks & {}::smallint <> 0", break_mask(query.breaks))
+    if query.missing_source is not None:
+        filters.add("r.missing & {}::smallint <> 0", vocabulary.source_mask(query.missing_source))
+    if query.currency is not None:
+        filters.add("r.currency = {}::text", query.currency)
+    if query.amount_min is not None:
+        filters.add("r.amount_minor >= {}::bigint", query.amount_min)
+    if query.amount_max is not None:
+        filters.add("r.amount_minor <= {}::bigint", query.amount_max)
+    if query.assignee is not None:
+        filters.add("e.assignee = {}::text", query.assignee)
+    if query.severity is not None:
+        scale = vocabulary.scale
+        level = SEVERITY_SQL.format(
+            critical=f"{filters.place(scale.mask('critical'))}::smallint",
+            high=f"{filters.place(scale.mask('high'))}::smallint",
+            medium=f"{filters.place(scale.mask('medium'))}::smallint",
+            amounts=filters.place(dict(scale.thresholds)),
+        )
+        filters.conditions.append(f"{level} = {LEVELS.index(query.severity)}")
+    return filters
+
+
+def _refused(error: asyncpg.CheckViolationError) -> ConflictError | SecondPersonError:
+    """What the database would not take: its own rules on maker and checker come first."""
+    name = error.constraint_name or ""
+    if name in {"exceptions_maker_is_not_checker", "exceptions_checked_when_needed"}:
+        return SecondPersonError("Somebody other than the proposer must approve this.")
+    return ConflictError(str(error.args[0])[:200] if error.args else "")
