@@ -29,6 +29,13 @@ FEED_SEQ: Final = "recon:feed:seq"
 FEED_STREAM: Final = "recon:feed"
 FEED_CHANNEL: Final = "recon:verdicts"
 
+# What a spilled row is as JSON: the reader knows only wide types, and the hash is made anew (it is this process's own).
+_JSON_SCHEMA: Final[dict[str, pl.DataType]] = {
+    name: pl.Int64() if dtype.is_integer() else pl.String() if isinstance(dtype, pl.Enum) else dtype
+    for name, dtype in PENDING_SCHEMA.items()
+    if name != "hash"
+}
+
 # One step, so that the sequence number, the stream's order and the channel's order are the same for every listener.
 _PUBLISH: Final = """
 local seq = redis.call('INCR', KEYS[1])
@@ -59,7 +66,7 @@ class RedisSpill:
         packed = rows.select(
             "txn_id",
             bucket=pl.col("closes_at") // SPILL_BUCKET_MS,
-            line=pl.struct(PENDING_SCHEMA).struct.json_encode(),
+            line=pl.struct(*_JSON_SCHEMA).struct.json_encode(),
         )
         whole = packed.group_by("bucket", "txn_id").agg(pl.col("line").str.join("\n"))
         try:
@@ -90,7 +97,10 @@ class RedisSpill:
             raise TransientError(f"recall: {error}") from error
         if not found:
             return empty(PENDING_SCHEMA)
-        return pl.read_ndjson(io.BytesIO(b"\n".join(found)), schema=PENDING_SCHEMA)
+        rows = pl.read_ndjson(io.BytesIO(b"\n".join(found)), schema=_JSON_SCHEMA)
+        return rows.with_columns(hash=pl.col("txn_id").hash()).select(
+            pl.col(name).cast(dtype) for name, dtype in PENDING_SCHEMA.items()
+        )
 
     def clear(self) -> None:
         """See actors.ports.SpillStore."""
