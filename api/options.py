@@ -49,6 +49,7 @@ class Limits:
     mark_bytes: int = 128_000  # per socket: an acknowledgement is asked for every so often
     slow_ms: int = 10_000  # a socket that stays over the limit for so long is dropped
     socket_message_bytes: int = 16_384  # largest message that a client may send
+    live_summary_ms: int = 2_000  # how often the summary and the pipeline are sent
     ping_interval_s: int = 10
     ping_timeout_s: int = 10
 
@@ -86,6 +87,7 @@ class ApiOptions:
     redis_ca_file: str = ""
     kafka: KafkaOptions = KafkaOptions()
     dashboard_dir: Path | None = None
+    origins: tuple[str, ...] = ()  # from which browsers may open live sockets; the page's own host when empty
     limits: Limits = Limits()
     redis_prefix: str = "recon:"  # of every key and channel
     pool_connections: int = 8

@@ -33,6 +33,7 @@ from api.store.trail import Trail
 from api.store.transactions import TransactionStore
 from api.store.vocabulary import VocabularyReader
 from api.tokens import FetchKeys, KeySet, TokenVerifier, fetch_from
+from api.watch import Housekeeper
 from schemas.metrics import AUDIT_COMMITS, AUDIT_ENTRIES, AUDIT_REFUSED, RATE_REFUSED, SIGNING_KEYS_FRESH
 
 REDIS_TIMEOUT_S = 2.0
@@ -106,6 +107,7 @@ class Services:
         self.audit.start()
         self._tasks.append(asyncio.create_task(self._keep_metrics(), name="metrics"))
         self._tasks.append(asyncio.create_task(self.verifier.keys.refresh(), name="signing-keys"))
+        self._tasks.append(asyncio.create_task(Housekeeper(self).run(), name="housekeeping"))
 
     async def stop(self) -> None:
         """Let the audit writer finish, then close the connections."""

@@ -1,41 +1,83 @@
 """Ray Serve: the REST app and the live feed as two applications, put together from settings and endpoints.
 
 They are separate because a websocket holds one of a replica's request slots for as long as it lasts: REST must never
-wait behind sockets. Both are served by the same HTTPS proxy on each node.
+wait behind sockets. Both are served by the same HTTPS proxy, one on each node. A replica reads endpoints.json itself, so
+no password is an argument that Ray would keep; `rest` and `live` also serve a Serve config file (deploy/serve_config.yaml).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import orjson
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from actors.matching.decide import decide
+from actors.matching.frames import EVENT_SCHEMA
 from api.options import ApiOptions, KafkaOptions, PublicConfig, TokenOptions
+from api.republish import KafkaRepublisher
+from api.services import Ports
+from cluster.endpoints import Endpoints
+from cluster.logs import configure_logs
+from cluster.settings import Settings
+from schemas.codec import HEADER_BYTES, SOURCE_SYMBOLS, WriterSchema, decode_message
 from schemas.errors import ReconError
+from schemas.events import STATUS_NAMES, SourceSpec, schema_text
+from schemas.rules import Rulebook, RuleSet
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cluster.endpoints import Endpoints
-    from cluster.settings import Settings
+REST = "rest"
+LIVE = "live"
+LIVE_PREFIX = "/socket.io"
+REST_REQUESTS_MAX = 256  # per replica at the same time; beyond it the proxy queues
+REST_QUEUED_MAX = 512  # per proxy; beyond it 503
+SOCKETS_MAX = 2_000  # per replica; each socket is one ongoing request
+DRAIN_REST_S = 15.0
+DRAIN_LIVE_S = 3.0  # sockets never end by themselves: they are told to go first, then cut
+DRAIN_NOTICE_S = 1.0
+FOREVER_MS = 2**62  # a watermark beyond every window: history is closed
 
 
 class KeycloakMissingError(ReconError):
     """The API verifies Keycloak's tokens, so it does not start without Keycloak."""
 
 
+class ServeArgs(BaseModel):
+    """Arguments of both applications, as a Serve config file gives them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state_dir: Path
+    audience: str = "recon-api"
+    replicas: int = 1
+    log_level: str = "INFO"
+    dashboard_dir: Path | None = None
+
+
 def api_options(
-    settings: Settings, endpoints: Endpoints, *, dashboard_dir: Path | None = None, replica: str = "local"
+    endpoints: Endpoints,
+    *,
+    audience: str = "recon-api",
+    dashboard_dir: Path | None = None,
+    replica: str = "local",
 ) -> ApiOptions:
-    """The service's options for this stack. Raises StackNotUpError's kin when Keycloak is not part of it."""
+    """The service's options for this stack. Raises KeycloakMissingError."""
     keycloak = endpoints.keycloak
     if keycloak is None:
         raise KeycloakMissingError
     postgres = endpoints.postgres.connect_kwargs("api")
     del postgres["ssl"]  # an ssl context cannot be sent to a replica; the CA file's path can
+    api = endpoints.api
+    origins = (api.url, f"https://{api.host}:{api.port}", f"https://localhost:{api.port}") if api else ()
     return ApiOptions(
         tokens=TokenOptions(
             issuer=keycloak.issuer,
             jwks_url=f"{keycloak.issuer}/protocol/openid-connect/certs",
-            audience=settings.api_audience,
+            audience=audience,
             ca_file=str(keycloak.ca_file),
         ),
         public=PublicConfig(
@@ -46,7 +88,176 @@ def api_options(
         postgres=postgres,
         postgres_ca_file=str(endpoints.postgres.ca_file),
         redis_url=endpoints.redis.authenticated_url(),
-        kafka=KafkaOptions(endpoints.kafka.client_config("pipeline")),
+        kafka=KafkaOptions(endpoints.kafka.client_config("producer")),
         dashboard_dir=dashboard_dir,
+        origins=tuple(dict.fromkeys(origins)),
         replica=replica,
     )
+
+
+def api_ports(options: ApiOptions) -> Ports:
+    """The engine's judgement, the codec and Kafka, as the service asks for them."""
+    return Ports(judge=judge_history, republish=KafkaRepublisher(options.kafka.config), decode=decode_payload)
+
+
+def judge_history(events: pl.DataFrame, rules: RuleSet, sources: Sequence[SourceSpec]) -> pl.DataFrame:
+    """The engine's rule over closed history; see api.ports.Judge."""
+    frame = events.select(pl.col(name).cast(dtype) for name, dtype in EVENT_SCHEMA.items())
+    always = RuleSet.from_json(rules.version, 0, rules.to_json())
+    return decide(frame, Rulebook([always]), sources, [FOREVER_MS] * len(sources))
+
+
+def decode_payload(payload: bytes) -> dict[str, str | int | None]:
+    """A framed record by the current schema; see api.ports.Decoder."""
+    if len(payload) < HEADER_BYTES or payload[0] != 0:
+        raise ValueError("no Confluent framing")
+    fields = decode_message(payload[HEADER_BYTES:], WriterSchema.parse(0, schema_text()))
+    return {
+        **fields,
+        "source": SOURCE_SYMBOLS[fields["source"]],
+        "status": STATUS_NAMES[fields["status"]],
+    }
+
+
+def _replica_options(args: ServeArgs) -> ApiOptions:
+    """Options inside a replica, under its own name."""
+    from ray import serve  # noqa: PLC0415 - slow to import, and only replicas come here
+
+    configure_logs(args.log_level)
+    return api_options(
+        Endpoints.load(args.state_dir),
+        audience=args.audience,
+        dashboard_dir=args.dashboard_dir,
+        replica=serve.get_replica_context().replica_id.unique_id,
+    )
+
+
+class _RestReplica:
+    """One replica of the REST app; Serve builds its ASGI app after the constructor."""
+
+    def __init__(self, args: ServeArgs) -> None:
+        self._options = _replica_options(args)
+
+    def __serve_build_asgi_app__(self) -> Any:  # noqa: PLW3201 - Serve's own name
+        """The app."""
+        from api.app import build_app  # noqa: PLC0415 - a replica needs one of the two
+
+        return build_app(self._options, api_ports(self._options))
+
+
+class _LiveReplica:
+    """One replica of the live feed."""
+
+    def __init__(self, args: ServeArgs) -> None:
+        self._options = _replica_options(args)
+
+    def __serve_build_asgi_app__(self) -> Any:  # noqa: PLW3201 - Serve's own name
+        """The app."""
+        from api.live import build_live  # noqa: PLC0415 - a replica needs one of the two
+
+        return build_live(self._options)
+
+
+def rest(args: ServeArgs) -> Any:
+    """The REST application: the API under /api/v1, health, metrics, and the dashboard's files."""
+    from ray import serve  # noqa: PLC0415 - slow to import, and it reads its environment then
+
+    deployment = serve.deployment(
+        serve.ingress()(_RestReplica),
+        name=REST,
+        num_replicas=args.replicas,
+        max_ongoing_requests=REST_REQUESTS_MAX,
+        max_queued_requests=REST_QUEUED_MAX,
+        graceful_shutdown_timeout_s=DRAIN_REST_S,
+        graceful_shutdown_wait_loop_s=0.2,
+        health_check_period_s=5,
+        health_check_timeout_s=15,
+        ray_actor_options={"num_cpus": 0},
+        logging_config={"enable_access_log": False},
+    )
+    return deployment.bind(args)
+
+
+def live(args: ServeArgs) -> Any:
+    """The live feed, to be mounted at /socket.io."""
+    from ray import serve  # noqa: PLC0415 - slow to import, and it reads its environment then
+
+    deployment = serve.deployment(
+        serve.ingress()(_LiveReplica),
+        name=LIVE,
+        num_replicas=args.replicas,
+        max_ongoing_requests=SOCKETS_MAX,
+        graceful_shutdown_timeout_s=DRAIN_LIVE_S,
+        graceful_shutdown_wait_loop_s=0.2,
+        health_check_period_s=5,
+        health_check_timeout_s=15,
+        ray_actor_options={"num_cpus": 0},
+        logging_config={"enable_access_log": False},
+    )
+    return deployment.bind(args)
+
+
+def dashboard_dir() -> Path:
+    """The dashboard as built in a checkout; it may be built after the API has started."""
+    return Path(__file__).resolve().parents[1] / "dashboard" / "dist"
+
+
+def start(settings: Settings, endpoints: Endpoints) -> None:
+    """Start both applications on the stack's Ray, or bring running ones to these settings. Raises ReconError."""
+    from cluster.pipeline import connect  # noqa: PLC0415 - joins Ray
+
+    if endpoints.api is None or endpoints.ray is None:
+        raise ReconError("this stack was started without the API")
+    connect(endpoints)
+    from ray import serve  # noqa: PLC0415 - slow to import, and it reads its environment then
+    from ray.serve.config import HTTPOptions, ProxyLocation  # noqa: PLC0415
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    args = ServeArgs(
+        state_dir=endpoints.state_dir,
+        audience=settings.api_audience,
+        replicas=settings.api_replicas,
+        log_level=settings.log_level,
+        dashboard_dir=dashboard_dir(),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        serve.start(
+            proxy_location=ProxyLocation.EveryNode,
+            http_options=HTTPOptions(
+                host=endpoints.api.host,
+                port=endpoints.api.port,
+                ssl_certfile=str(endpoints.api.cert_file),
+                ssl_keyfile=str(endpoints.api.key_file),
+                # No request_timeout_s: it would cut websockets too. Statements have time limits of their own.
+            ),
+        )
+        serve.run_many(
+            [
+                serve.RunTarget(rest(args), name=REST, route_prefix="/"),
+                serve.RunTarget(live(args), name=LIVE, route_prefix=LIVE_PREFIX),
+            ]
+        )
+
+
+def stop(settings: Settings, endpoints: Endpoints) -> None:
+    """Send live clients away, let requests finish, and end Serve."""
+    import time  # noqa: PLC0415
+
+    import redis  # noqa: PLC0415
+
+    from cluster.pipeline import connect  # noqa: PLC0415 - joins Ray
+
+    del settings
+    if endpoints.ray is None:
+        return
+    connect(endpoints)
+    from ray import serve  # noqa: PLC0415
+
+    try:
+        with redis.Redis(**endpoints.redis.connect_kwargs(), socket_timeout=2) as client:
+            if client.publish("recon:desk", orjson.dumps({"event": "drain", "data": {}})):
+                time.sleep(DRAIN_NOTICE_S)
+    except redis.RedisError:
+        pass  # clients see the connection close instead
+    serve.shutdown()
