@@ -204,9 +204,10 @@ class RayEndpoint(_Frozen):
     def authenticate(self) -> None:
         """Give this process token and address; call it before the first `ray.init()`, which then needs no more."""
         os.environ.update(self.environment())
-        constants = sys.modules.get("ray._private.ray_constants")
-        if constants is not None:  # ray was imported already, and read the variable then
-            constants.ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
+        raylet = sys.modules.get("ray._raylet")
+        if raylet is not None:  # ray was imported already, and read its variables then
+            raylet.Config.initialize("")  # type: ignore[attr-defined]
+            sys.modules["ray._private.ray_constants"].ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
 
 
 class SourceEndpoint(_Frozen):

@@ -166,8 +166,9 @@ def status(
     else:
         console.print(_services_table(services))
         if pipeline:
-            console.print(_pipeline_table(pipeline))
+            console.print(*_pipeline_tables(pipeline), sep="\n")
         if endpoints is not None:
+            console.print()
             console.print(_endpoints_table(endpoints))
     if not is_up:
         raise typer.Exit(ExitCode.NOT_READY)
@@ -220,15 +221,34 @@ def _services_table(services: list[ServiceStatus]) -> Table:
     return table
 
 
-def _pipeline_table(pipeline: dict[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, title="pipeline", title_justify="left")
-    table.add_column(style="bold")
-    table.add_column()
-    for key, value in pipeline.items():
-        shown = (
-            value if isinstance(value, str | int | float | bool) or value is None else json.dumps(value, default=str)
-        )
-        table.add_row(key, str(shown))
+def _pipeline_tables(pipeline: dict[str, Any]) -> list[Table]:
+    """A line of plain values, and one table for each list of things: actors, shards, sources (partitions are many)."""
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column(style="bold")
+    facts.add_column()
+    tables = [facts]
+    for name, value in pipeline.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            if name == "partitions":
+                lag = sum(int(partition.get("lag", 0)) for partition in value)
+                facts.add_row("partitions", f"{len(value)}, {lag:,} events behind")
+            else:
+                tables.append(_things_table(value))
+        elif isinstance(value, str | int | float) and not name.startswith("at"):
+            facts.add_row(name, str(value))
+    return tables
+
+
+def _things_table(things: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = [
+        key for key, value in things[0].items() if not key.endswith(("watermark_ms", "last_flush_ms", "last_event_ms"))
+    ]
+    for column in columns:
+        numeric = isinstance(things[0][column], int | float)
+        table.add_column(column.replace("_", " "), justify="right" if numeric else "left")
+    for thing in things:
+        table.add_row(*("" if thing.get(column) in ("", None) else str(thing[column]) for column in columns))
     return table
 
 

@@ -25,7 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs f
     ResourceType,
 )
 
-from cluster.endpoints import ClientCertificate, KafkaEndpoint
+from cluster.endpoints import ClientCertificate, KafkaEndpoint, KafkaRole
 from cluster.stack import java
 from cluster.stack.context import clean_environment, write_private
 from cluster.stack.process import config_digest
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 GROUP_PREFIX = "recon"  # consumer groups of the pipeline and of readers begin with it
 
 _REQUEST_TIMEOUT_S = 20
+_MESSAGE_BYTES_MAX = 1 << 20
 _PROBE_TIMEOUT_S = 2
 _FULL_JIT_HEAP_MIB = 1024
 
@@ -110,9 +111,8 @@ class Kafka:
             )
             context.processes.start(self.name, command, config=config, env=clean_environment(), cwd=folder)
             context.processes.wait_ready(self.name, lambda: self.problem() is None, settings.start_timeout_ms)
-        admin = self._admin()
-        self._ensure_topics(admin)
-        self._ensure_rights(admin)
+        topics = [source.topic for source in settings.sources]
+        ensure_topics(self.endpoint(), topics, settings.partitions_per_topic, settings.topic_retention_ms)
 
     def stop(self) -> None:
         """Stop the broker if it runs; it closes its segments first."""
@@ -122,16 +122,10 @@ class Kafka:
     def problem(self) -> str | None:
         """Ask for the list of topics, as the pipeline does."""
         try:
-            self._admin("pipeline").list_topics(timeout=_PROBE_TIMEOUT_S)
+            admin_client(self.endpoint(), "pipeline").list_topics(timeout=_PROBE_TIMEOUT_S)
         except KafkaException as error:
             return str(error.args[0].str())
         return None
-
-    def _admin(self, role: Any = "admin") -> Any:
-        config = self.endpoint().client_config(role)
-        # A probe while the broker starts would print its refusals to the terminal.
-        quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda _: None, "reconnect.backoff.max.ms": 200}
-        return AdminClient({**config, **quiet}, logger=_SILENT)
 
     def _chain(self) -> Path:
         return self._context.certificates.servers["kafka"].chain_file
@@ -175,8 +169,8 @@ class Kafka:
             "num.io.threads": 2,
             "background.threads": 2,
             "log.cleaner.dedupe.buffer.size": 16 << 20,
-            "message.max.bytes": 1 << 20,
-            "replica.fetch.max.bytes": 1 << 20,
+            "message.max.bytes": _MESSAGE_BYTES_MAX,
+            "replica.fetch.max.bytes": _MESSAGE_BYTES_MAX,
         }
         return "".join(f"{key}={value}\n" for key, value in properties.items())
 
@@ -204,45 +198,59 @@ class Kafka:
         if result.returncode != 0:
             raise KafkaSetUpError((result.stdout + result.stderr).strip())
 
-    def _ensure_topics(self, admin: Any) -> None:
-        settings = self._context.settings
-        config = {
-            "message.timestamp.type": "LogAppendTime",  # arrival is the broker's word, not a producer's
-            "retention.ms": str(settings.topic_retention_ms),
-            "max.message.bytes": str(1 << 20),
-        }
-        present = admin.list_topics(timeout=_REQUEST_TIMEOUT_S).topics
-        topics = [source.topic for source in settings.sources]
-        wanted = settings.partitions_per_topic
-        missing = [
-            NewTopic(topic, num_partitions=wanted, replication_factor=1, config=config)
-            for topic in topics
-            if topic not in present
-        ]
-        if missing:
-            _settle(admin.create_topics(missing).values(), KafkaError.TOPIC_ALREADY_EXISTS)
-        # More partitions than before are added; fewer cannot be taken away, and do no harm.
-        more = [NewPartitions(t, wanted) for t in topics if t in present and len(present[t].partitions) < wanted]
-        if more:
-            _settle(admin.create_partitions(more).values())
-        kept = [topic for topic in topics if topic in present]
-        if kept:
-            _settle(admin.incremental_alter_configs([_config_resource(topic, config) for topic in kept]).values())
 
-    def _ensure_rights(self, admin: Any) -> None:
-        bindings = []
-        for source in self._context.settings.sources:
-            bindings += [_allow(ResourceType.TOPIC, source.topic, "producer", op) for op in _WRITE]
-            bindings += [_allow(ResourceType.TOPIC, source.topic, role, op) for role in _READERS for op in _READ]
-        for role in _READERS:
-            group = _allow(ResourceType.GROUP, GROUP_PREFIX, role, AclOperation.READ, ResourcePatternType.PREFIXED)
-            bindings.append(group)
-        _settle(admin.create_acls(bindings).values())
+def admin_client(endpoint: KafkaEndpoint, role: KafkaRole = "admin") -> Any:
+    """A confluent_kafka AdminClient that says nothing of its own: a broker that is still starting is no news."""
+    quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda _: None, "reconnect.backoff.max.ms": 200}
+    return AdminClient({**endpoint.client_config(role), **quiet}, logger=_SILENT)
+
+
+def ensure_topics(endpoint: KafkaEndpoint, topics: list[str], partitions: int, retention_ms: int) -> None:
+    """Make topics as the pipeline needs them, give each role its rights on them, and bring existing ones in line.
+
+    Partitions are added where there are fewer; more than that cannot be taken away, and do no harm.
+    """
+    admin = admin_client(endpoint)
+    config = {
+        "message.timestamp.type": "LogAppendTime",  # arrival is the broker's word, not a producer's
+        "retention.ms": str(retention_ms),
+        "max.message.bytes": str(_MESSAGE_BYTES_MAX),
+    }
+    present = admin.list_topics(timeout=_REQUEST_TIMEOUT_S).topics
+    missing = [
+        NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config)
+        for topic in topics
+        if topic not in present
+    ]
+    if missing:
+        _settle(admin.create_topics(missing).values(), KafkaError.TOPIC_ALREADY_EXISTS)
+    more = [NewPartitions(t, partitions) for t in topics if t in present and len(present[t].partitions) < partitions]
+    if more:
+        _settle(admin.create_partitions(more).values())
+    kept = [topic for topic in topics if topic in present]
+    if kept:
+        _settle(admin.incremental_alter_configs([_config_resource(topic, config) for topic in kept]).values())
+    _settle(admin.create_acls(_rights(topics)).values())
+
+
+def delete_topics(endpoint: KafkaEndpoint, topics: list[str]) -> None:
+    """Delete topics with all that is in them; missing ones are fine."""
+    _settle(admin_client(endpoint).delete_topics(topics).values(), KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 _READERS = ("pipeline", "reader")
 _READ = (AclOperation.READ, AclOperation.DESCRIBE)
 _WRITE = (AclOperation.WRITE, AclOperation.DESCRIBE)
+
+
+def _rights(topics: list[str]) -> list[Any]:
+    bindings = []
+    for topic in topics:
+        bindings += [_allow(ResourceType.TOPIC, topic, "producer", operation) for operation in _WRITE]
+        bindings += [_allow(ResourceType.TOPIC, topic, role, operation) for role in _READERS for operation in _READ]
+    groups = ResourcePatternType.PREFIXED
+    bindings += [_allow(ResourceType.GROUP, GROUP_PREFIX, role, AclOperation.READ, groups) for role in _READERS]
+    return bindings
 
 
 def _allow(kind: Any, name: str, role: str, operation: Any, pattern: Any = ResourcePatternType.LITERAL) -> Any:

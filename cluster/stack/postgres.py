@@ -337,13 +337,17 @@ class Postgres:
         await create_database(endpoint, DATABASE)
 
 
-async def create_database(endpoint: PostgresEndpoint, database: str) -> None:
-    """Make a database that the owner role owns and the two application roles may enter; an existing one is kept."""
+async def create_database(endpoint: PostgresEndpoint, database: str, template: str = "template1") -> None:
+    """Make a database that the owner role owns and the two application roles may enter; an existing one is kept.
+
+    `template` is the database to copy; nobody may be connected to it meanwhile.
+    """
     connection = await asyncpg.connect(**endpoint.connect_kwargs("admin", "postgres"))
     try:
         name = await connection.fetchval("select quote_ident($1)", database)
         if not await connection.fetchval("select 1 from pg_database where datname = $1", database):
-            await connection.execute(f"create database {name} owner {LOGINS['owner']}")
+            source = await connection.fetchval("select quote_ident($1)", template)
+            await connection.execute(f"create database {name} owner {LOGINS['owner']} template {source}")
         await connection.execute(f"revoke all on database {name} from public")
         await connection.execute(f"grant connect on database {name} to {LOGINS['app']}, {LOGINS['api']}")
     finally:

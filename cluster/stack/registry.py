@@ -84,7 +84,7 @@ class Registry:
             )
             context.processes.start(self.name, command, config=config, env=clean_environment(), cwd=folder)
             context.processes.wait_ready(self.name, lambda: self.problem() is None, context.settings.start_timeout_ms)
-        self._set_up()
+        ensure_subjects(self.endpoint(), [source.topic for source in context.settings.sources])
 
     def stop(self) -> None:
         """Stop it if it runs."""
@@ -94,19 +94,11 @@ class Registry:
     def problem(self) -> str | None:
         """Ask for the subjects, as the pipeline does."""
         try:
-            with self._client("pipeline", _PROBE_TIMEOUT_S) as client:
+            with _client(self.endpoint(), "pipeline", _PROBE_TIMEOUT_S) as client:
                 response = client.get("/subjects")
         except (httpx.HTTPError, OSError) as error:
             return str(error) or type(error).__name__
         return None if response.is_success else f"GET /subjects: {response.status_code}"
-
-    def _client(self, role: RegistryRole, timeout_s: float = _TIMEOUT_S) -> httpx.Client:
-        endpoint = self.endpoint()
-        auth = endpoint.roles[role]
-        verify = ssl.create_default_context(cafile=str(endpoint.ca_file))
-        return httpx.Client(
-            base_url=endpoint.url, auth=(auth.user, auth.password), verify=verify, timeout=timeout_s, trust_env=False
-        )
 
     def _properties(self, folder: Path) -> str:
         context = self._context
@@ -142,13 +134,22 @@ class Registry:
             properties[f"quarkus.security.users.embedded.roles.{role}"] = registry_role
         return "".join(f"{key}={value}\n" for key, value in properties.items())
 
-    def _set_up(self) -> None:
-        with self._client("admin") as client:
-            if client.get("/config").json().get("compatibilityLevel") != COMPATIBILITY:
-                _expect(client.put("/config", json={"compatibility": COMPATIBILITY}))
-            for source in self._context.settings.sources:
-                # Registering what is already there returns its id and changes nothing.
-                _expect(client.post(f"/subjects/{source.topic}-value/versions", json={"schema": schema_text()}))
+
+def ensure_subjects(endpoint: RegistryEndpoint, topics: list[str]) -> None:
+    """Set compatibility and register the event schema for each topic; what is there already stays as it is."""
+    with _client(endpoint, "admin") as client:
+        if client.get("/config").json().get("compatibilityLevel") != COMPATIBILITY:
+            _expect(client.put("/config", json={"compatibility": COMPATIBILITY}))
+        for topic in topics:
+            _expect(client.post(f"/subjects/{topic}-value/versions", json={"schema": schema_text()}))
+
+
+def _client(endpoint: RegistryEndpoint, role: RegistryRole, timeout_s: float = _TIMEOUT_S) -> httpx.Client:
+    auth = endpoint.roles[role]
+    verify = ssl.create_default_context(cafile=str(endpoint.ca_file))
+    return httpx.Client(
+        base_url=endpoint.url, auth=(auth.user, auth.password), verify=verify, timeout=timeout_s, trust_env=False
+    )
 
 
 def _expect(response: httpx.Response) -> None:

@@ -197,14 +197,19 @@ class Stack:
             return list(pool.map(self._status_of, self.services.values()))
 
     def pipeline_status(self) -> dict[str, Any] | None:
-        """What the pipeline says of itself, or None when it is not there."""
+        """What the pipeline says of itself; a `problem` when it does not answer; None when there is none."""
         if self.processes.alive("ray") is None or importlib.util.find_spec("cluster.pipeline") is None:
             return None
         try:
             endpoints = Endpoints.load(self.settings.state_dir)
         except StackNotUpError:
             return None
-        status: dict[str, Any] = importlib.import_module("cluster.pipeline").status(self.settings, endpoints)
+        if endpoints.ray is not None:
+            endpoints.ray.authenticate()
+        try:
+            status: dict[str, Any] = importlib.import_module("cluster.pipeline").status(self.settings, endpoints)
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is what is to be shown
+            return {"problem": str(error)}
         return status
 
     def _start(self, name: str) -> None:
@@ -312,7 +317,7 @@ class Stack:
         memory = 0
         for member in family:
             with contextlib.suppress(psutil.Error):
-                memory += member.memory_info().rss - getattr(member.memory_info(), "shared", 0)
+                memory += member.memory_full_info().pss  # forked workers share most of their pages
         return ServiceStatus(
             name=name,
             state="failing" if problem else "up",
