@@ -1,0 +1,135 @@
+"""`recon audit`: checks the audit trail, and shows its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from cluster.cli.exit_codes import ExitCode
+from cluster.endpoints import Endpoints
+from cluster.oracle.ledger import CONNECT_TIMEOUT_S
+from cluster.oracle.trail import SQL, TrailReport, check_trail
+from cluster.settings import get_settings
+
+FAULTS_SHOWN_MAX = 50
+
+app = typer.Typer(no_args_is_help=True, help="Check the audit trail.")
+console = Console()
+errors = Console(stderr=True)
+
+DatabaseOption = Annotated[str | None, typer.Option("--database", help="Another database on the same server.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="The outcome as data.")]
+
+
+@app.command()
+def verify(
+    digests: Annotated[bool, typer.Option(help="Recompute the digest of every row of the event log too.")] = True,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow every hash chain to its end and compare it with its anchor; recompute the digests of the event log.
+
+    Exit 0: intact. Exit 1: the first broken link of each chain, and whatever else does not fit. Exit 3: nothing there.
+    """
+    with Status("checking the audit trail", console=errors) as status:
+        report = _run(_verify(_access(database), status, digests=digests))
+    if report.entries == 0:
+        errors.print("recon: the audit trail is empty: nothing was checked", style="red")
+        raise typer.Exit(ExitCode.NOT_READY)
+    if as_json:
+        print(json.dumps(report.to_json(), indent=2))
+    else:
+        _print(report)
+    if report.faults:
+        raise typer.Exit(ExitCode.FINDING)
+
+
+async def _verify(access: dict[str, Any], status: Status, *, digests: bool) -> TrailReport:
+    connection = await asyncpg.connect(**access, timeout=CONNECT_TIMEOUT_S)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return await check_trail(
+                connection, digests=digests, say=lambda count: status.update(f"{count:,} entries followed")
+            )
+    finally:
+        await connection.close()
+
+
+@app.command()
+def tail(
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=10_000, help="How many entries.")] = 20,
+    chain: Annotated[str | None, typer.Option(help="Only this chain.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this action.")] = None,
+    object_id: Annotated[str | None, typer.Option("--object", help="Only about this object, such as a txn_id.")] = None,
+    database: DatabaseOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Show the newest entries, oldest of them first."""
+
+    async def fetch() -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(**_access(database), timeout=CONNECT_TIMEOUT_S)
+        try:
+            return list(await connection.fetch(SQL["newest"], lines, chain, action, object_id))
+        finally:
+            await connection.close()
+
+    rows = _run(fetch())[::-1]
+    if as_json:
+        for row in rows:
+            entry = {**row, "occurred_at": row["occurred_at"].isoformat(), "details": json.loads(row["details"])}
+            print(json.dumps(entry))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("time (UTC)", "chain", "#", "actor", "action", "object"):
+        table.add_column(name, justify="right" if name == "#" else "left", no_wrap=True)
+    table.add_column("details", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        moment = f"{row['occurred_at']:%H:%M:%S}"
+        table.add_row(moment, row["chain"], str(row["seq"]), row["actor"], row["action"], row["object_id"], _brief(row))
+    console.print(table)
+
+
+def _brief(row: asyncpg.Record) -> str:
+    details: dict[str, Any] = json.loads(row["details"])
+    return " ".join(f"{name}={json.dumps(value)}" for name, value in sorted(details.items()) if value not in ("", []))
+
+
+def _access(database: str | None) -> dict[str, Any]:
+    return Endpoints.load(get_settings().state_dir).postgres.connect_kwargs("api", database)
+
+
+def _run(work: Any) -> Any:
+    try:
+        return asyncio.run(work)
+    except (OSError, asyncpg.PostgresError) as error:
+        errors.print(f"recon: PostgreSQL: {error}", style="red", highlight=False)
+        raise typer.Exit(ExitCode.NOT_READY) from None
+
+
+def _print(report: TrailReport) -> None:
+    for chain, entries in sorted(report.chains.items()):
+        console.print(f"  {chain}: {entries:,} entries", highlight=False)
+    console.print(
+        f"{report.entries:,} links followed, {report.anchors} ends compared with their anchors, "
+        f"{report.digests:,} digests over {report.digested_events:,} events recomputed",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if report.retired_digests:
+        console.print(
+            f"[yellow]not checked: {report.retired_digests:,} digests of events that retention took[/]",
+            highlight=False,
+        )
+    if not report.faults:
+        console.print("[green]✓ the trail is intact[/]")
+        return
+    console.print(f"[red]✗ {len(report.faults):,} faults[/]", highlight=False)
+    for fault in report.faults[:FAULTS_SHOWN_MAX]:
+        console.print(f"  - {fault}", highlight=False, markup=False, soft_wrap=True)
