@@ -22,6 +22,7 @@ FAULTS_SHOWN_MAX = 50
 
 app = typer.Typer(no_args_is_help=True, help="Check the audit trail.")
 console = Console()
+wide = console if console.is_terminal else Console(width=220)  # a pipe has no width: cut nothing short
 errors = Console(stderr=True)
 
 DatabaseOption = Annotated[str | None, typer.Option("--database", help="Another database on the same server.")]
@@ -91,9 +92,9 @@ def tail(
         table.add_column(name, justify="right" if name == "#" else "left", no_wrap=True)
     table.add_column("details", no_wrap=True, overflow="ellipsis")
     for row in rows:
-        moment = f"{row['occurred_at']:%H:%M:%S}"
+        moment = f"{row['occurred_at']:%Y-%m-%d %H:%M:%S}"
         table.add_row(moment, row["chain"], str(row["seq"]), row["actor"], row["action"], row["object_id"], _brief(row))
-    console.print(table)
+    wide.print(table)
 
 
 def _brief(row: asyncpg.Record) -> str:

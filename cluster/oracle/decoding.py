@@ -108,9 +108,10 @@ class Decoder:
     def _record(self, value: bytes | None) -> dict[str, Any]:
         if value is None or len(value) < HEADER_BYTES or value[0] != 0:
             raise Refused(DeadLetterReason.NOT_FRAMED)
-        writer = self._writer(int.from_bytes(value[1:HEADER_BYTES], "big"))
+        schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
+        writer = self._writer(schema_id)
         if isinstance(writer, DeadLetterReason):
-            raise Refused(writer)
+            raise Refused(writer, f"schema id {schema_id}")
         body = io.BytesIO(value)
         body.seek(HEADER_BYTES)
         try:

@@ -1,0 +1,213 @@
+"""`recon dlq`: dead letters, the records that were set aside."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import time
+from collections.abc import Coroutine
+from dataclasses import asdict
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import asyncpg
+import typer
+from confluent_kafka import Producer
+from rich.console import Console
+from rich.table import Table
+
+from cluster.cli.exit_codes import ExitCode
+from cluster.dead_letters import LetterId, Replayed, connected, find, read_again, replay, search
+from cluster.endpoints import Endpoints
+from cluster.oracle.decoding import Decoder, Refused, registry_lookup
+from cluster.settings import get_settings
+from producers.emitter import producer_config
+from schemas.errors import DeadLetterReason
+
+SHOWN_BYTES_MAX = 512
+BYTES_A_LINE = 16
+REPLAY_MAX = 10_000  # at once; a longer list deserves a second look
+
+T = TypeVar("T")
+app = typer.Typer(no_args_is_help=True, help="List and replay dead letters.")
+console = Console()
+wide = console if console.is_terminal else Console(width=220)  # a pipe has no width: cut nothing short
+errors = Console(stderr=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="The outcome as data.")]
+LetterArgument = Annotated[str, typer.Argument(metavar="TOPIC:PARTITION:OFFSET", help="Where in the log it was.")]
+ReasonOption = Annotated[DeadLetterReason | None, typer.Option(help="Only those set aside for this reason.")]
+TopicOption = Annotated[str | None, typer.Option(help="Only those of this topic.")]
+
+
+@app.command("list")
+def list_(
+    state: Annotated[str | None, typer.Option(help="new, replayed or dismissed; default: all.")] = None,
+    reason: ReasonOption = None,
+    topic: TopicOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=REPLAY_MAX, help="How many, newest first.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List dead letters, newest first."""
+
+    async def fetch() -> list[asyncpg.Record]:
+        async with connected(_endpoints().postgres.connect_kwargs("api")) as connection:
+            return await search(connection, state=state, reason=reason, topic=topic, limit=limit)
+
+    rows = _run(fetch())
+    if as_json:
+        for row in rows:
+            print(json.dumps(_plain(row)))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("arrival (UTC)", "record", "reason", "state"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("bytes", justify="right")
+    table.add_column("detail", overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            f"{row['arrival']:%Y-%m-%d %H:%M:%S}",
+            _place(row),
+            row["reason"],
+            row["state"],
+            str(row["size_bytes"]),
+            row["detail"],
+        )
+    wide.print(table)
+    if not rows:
+        console.print("[dim]none[/]")
+
+
+@app.command()
+def show(letter: LetterArgument, as_json: JsonOption = False) -> None:
+    """Show one dead letter, its bytes, and what they would be judged to be today."""
+    place = _parse(letter)
+    endpoints = _endpoints()
+
+    async def fetch() -> asyncpg.Record | None:
+        async with connected(endpoints.postgres.connect_kwargs("api")) as connection:
+            return await find(connection, place)
+
+    row = _run(fetch())
+    if row is None:
+        _fail(f"there is no dead letter {place}", ExitCode.USAGE)
+    today = read_again(_decoder(endpoints), row, int(time.time() * 1000))
+    verdict = f"still {today.reason.value}: {today}" if isinstance(today, Refused) else "an acceptable event by now"
+    payload: bytes | None = row["payload"]
+    if as_json:
+        content = {
+            **_plain(row),
+            "key": None if row["key"] is None else row["key"].decode(errors="replace"),
+            "payload_hex": None if payload is None else payload.hex(),
+            "today": verdict,
+        }
+        print(json.dumps(content, indent=2))
+        return
+    for name, value in (*_plain(row).items(), ("key", row["key"]), ("today", verdict)):
+        console.print(f"[bold]{name:<12}[/] ", end="")
+        console.print(str(value), markup=False, highlight=False)
+    console.print(hex_dump(payload), markup=False, highlight=False)
+
+
+@app.command("replay")
+def replay_(
+    letters: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC:PARTITION:OFFSET]...")] = None,
+    reason: ReasonOption = None,
+    topic: TopicOption = None,
+    every: Annotated[bool, typer.Option("--all", help="Every new dead letter that the filters let through.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read the stored bytes again with the registry of today; what has become an event goes back to its topic.
+
+    Exit 1 when any is still not acceptable, or was replayed before; it says why, and leaves it as it is.
+    """
+    if bool(letters) == every:
+        _fail("name dead letters, or give --all", ExitCode.USAGE)
+    chosen = [_parse(letter) for letter in letters or ()]
+    endpoints = _endpoints()
+
+    async def work() -> list[Replayed]:
+        producer = Producer(producer_config(endpoints.kafka.client_config("producer")))
+        decoder = _decoder(endpoints)
+        async with connected(endpoints.postgres.connect_kwargs("api")) as connection:
+            wanted = chosen
+            if every:
+                rows = await search(connection, state="new", reason=reason, topic=topic, limit=REPLAY_MAX)
+                wanted = [LetterId.parse(_place(row)) for row in rows]
+            return [await replay(connection, producer, decoder, place, _who()) for place in wanted]
+
+    outcomes = _run(work())
+    if as_json:
+        print(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+    else:
+        for outcome in outcomes:
+            mark = "[green]✓[/]" if outcome.replayed else "[red]✗[/]"
+            console.print(f"{mark} {outcome.letter}: ", end="", highlight=False)
+            console.print(outcome.explanation, markup=False, highlight=False)
+        if not outcomes:
+            console.print("[dim]none[/]")
+    if not all(outcome.replayed for outcome in outcomes):
+        raise typer.Exit(ExitCode.FINDING)
+
+
+def hex_dump(payload: bytes | None) -> str:
+    """Bytes as offset, hexadecimal and text, at most SHOWN_BYTES_MAX of them."""
+    if payload is None:
+        return "(null: a tombstone)"
+    lines = []
+    for at in range(0, min(len(payload), SHOWN_BYTES_MAX), BYTES_A_LINE):
+        part = payload[at : at + BYTES_A_LINE]
+        text = "".join(chr(byte) if chr(byte).isprintable() and byte < 128 else "." for byte in part)
+        lines.append(f"{at:6d}  {part.hex(' '):<{BYTES_A_LINE * 3}} {text}")
+    if len(payload) > SHOWN_BYTES_MAX:
+        lines.append(f"        and {len(payload) - SHOWN_BYTES_MAX:,} bytes more")
+    return "\n".join(lines) or "(no bytes)"
+
+
+def _endpoints() -> Endpoints:
+    return Endpoints.load(get_settings().state_dir)
+
+
+def _decoder(endpoints: Endpoints) -> Decoder:
+    return Decoder(registry_lookup(endpoints.registry.client_config("reader")), endpoints.source_specs())
+
+
+def _who() -> str:
+    return f"cli:{getpass.getuser()}"
+
+
+def _parse(text: str) -> LetterId:
+    try:
+        return LetterId.parse(text)
+    except ValueError:
+        _fail(f"{text!r} is not TOPIC:PARTITION:OFFSET", ExitCode.USAGE)
+
+
+def _place(row: asyncpg.Record) -> str:
+    return f"{row['topic']}:{row['kafka_partition']}:{row['kafka_offset']}"
+
+
+def _plain(row: asyncpg.Record) -> dict[str, Any]:
+    changed = row["state_changed_at"]
+    return {
+        "record": _place(row),
+        "arrival": row["arrival"].isoformat(),
+        "reason": row["reason"],
+        "detail": row["detail"],
+        "size_bytes": row["size_bytes"],
+        "state": row["state"],
+        "changed_at": None if changed is None else changed.isoformat(),
+        "changed_by": row["state_changed_by"],
+    }
+
+
+def _fail(message: str, code: ExitCode) -> NoReturn:
+    errors.print(f"recon: {message}", style="red", highlight=False)
+    raise typer.Exit(code)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except (OSError, asyncpg.PostgresError) as error:
+        _fail(f"PostgreSQL: {error}", ExitCode.NOT_READY)

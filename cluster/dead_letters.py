@@ -1,0 +1,178 @@
+"""Dead letters by hand: list them, look at one, and send one back into the log once it has become readable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+from confluent_kafka import KafkaError, Message, Producer
+
+from cluster.oracle.decoding import Decoder, Refused
+from cluster.oracle.judge import Seen
+from schemas.audit import AuditEntry, entry_hash
+from schemas.errors import TransientError
+from schemas.events import KEY_GROUPS
+from schemas.queries import named_queries
+
+AUDIT_CHAIN = "api"  # people's acts are in one chain, whichever way they act
+DELIVERY_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 10.0
+
+_LETTERS = named_queries("api", "sql/deadletters.sql")
+_AUDIT = named_queries("api", "sql/audit.sql")
+
+
+class NotDeliveredError(TransientError):
+    """Kafka did not take the record; the dead letter is as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetterId:
+    """Where in the log a dead letter was: written topic:partition:offset."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    @classmethod
+    def parse(cls, text: str) -> LetterId:
+        """Raises ValueError when the text is no such place."""
+        topic, partition, offset = text.rsplit(":", 2)
+        return cls(topic, int(partition), int(offset))
+
+    def __str__(self) -> str:
+        """The written form."""
+        return f"{self.topic}:{self.partition}:{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of one replay: the new place in the log, or why there is none."""
+
+    letter: str
+    replayed: bool
+    explanation: str
+
+
+@asynccontextmanager
+async def connected(access: Mapping[str, Any]) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection for the length of a command."""
+    connection = await asyncpg.connect(**access, timeout=CONNECT_TIMEOUT_S)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def search(
+    connection: asyncpg.Connection[asyncpg.Record],
+    *,
+    state: str | None = None,
+    reason: str | None = None,
+    topic: str | None = None,
+    limit: int = 50,
+) -> list[asyncpg.Record]:
+    """Dead letters, newest first."""
+    return list(await connection.fetch(_LETTERS["search"], None, None, None, None, state, reason, topic, limit))
+
+
+async def find(connection: asyncpg.Connection[asyncpg.Record], letter: LetterId) -> asyncpg.Record | None:
+    """One dead letter with its bytes."""
+    groups = list(range(KEY_GROUPS))
+    return await connection.fetchrow(_LETTERS["one"], groups, letter.topic, letter.partition, letter.offset)
+
+
+def read_again(decoder: Decoder, row: asyncpg.Record, now_ms: int) -> Seen | Refused:
+    """What the record's bytes are today, judged as if they arrived at `now_ms`."""
+    try:
+        return decoder.decode(row["topic"], row["kafka_partition"], row["kafka_offset"], now_ms, row["payload"])
+    except Refused as refused:
+        return refused
+
+
+async def replay(
+    connection: asyncpg.Connection[asyncpg.Record], producer: Producer, decoder: Decoder, letter: LetterId, actor: str
+) -> Replayed:
+    """Append the same bytes to the same topic, if they are an acceptable event by now.
+
+    The state and the audit entry are written first, in a transaction that commits only once Kafka has the record. After
+    a crash in between the letter is still open, and replaying it again is a redelivery, which changes no verdict.
+    Raises NotDeliveredError.
+    """
+    now = datetime.now(UTC)
+    async with connection.transaction():
+        row = await find(connection, letter)
+        if row is None:
+            return Replayed(str(letter), replayed=False, explanation="there is no such dead letter")
+        if row["state"] == "replayed":
+            return Replayed(str(letter), replayed=False, explanation="it was replayed before")
+        found = read_again(decoder, row, int(now.timestamp() * 1000))
+        if isinstance(found, Refused):
+            return Replayed(str(letter), replayed=False, explanation=f"still {found.reason.value}: {found}")
+        changed = await connection.fetchrow(
+            _LETTERS["change"],
+            row["key_group"],
+            letter.topic,
+            letter.partition,
+            letter.offset,
+            "replayed",
+            actor,
+            ["new", "dismissed"],
+        )
+        if changed is None:
+            return Replayed(str(letter), replayed=False, explanation="somebody else changed it just now")
+        partition, offset = await asyncio.to_thread(publish, producer, letter.topic, row["key"], row["payload"])
+        details = {"client": "cli", "txn_id": found.txn_id, "partition": partition, "offset": offset}
+        entry = AuditEntry(now, actor, "dead_letter.replay", "dead_letter", str(letter), details)
+        await append_audit(connection, [entry])
+    return Replayed(str(letter), replayed=True, explanation=f"now {letter.topic}:{partition}:{offset}")
+
+
+async def append_audit(connection: asyncpg.Connection[asyncpg.Record], entries: Sequence[AuditEntry]) -> None:
+    """Add entries to the chain of people's acts, inside the caller's transaction."""
+    await connection.execute(_AUDIT["ensure_head"], AUDIT_CHAIN)
+    head = await connection.fetchrow(_AUDIT["lock_head"], AUDIT_CHAIN)
+    if head is None:
+        raise NotDeliveredError("the audit chain has no head")
+    seq, digest = head["seq"], bytes(head["hash"])
+    columns: list[list[Any]] = [[] for _ in range(11)]
+    for entry in entries:
+        seq += 1
+        previous, digest = digest, entry_hash(AUDIT_CHAIN, seq, entry, digest)
+        row = (
+            seq,
+            entry.occurred_at,
+            entry.actor,
+            entry.action,
+            entry.object_type,
+            entry.object_id,
+            entry.request_id,
+            entry.source_ip,
+            json.dumps(dict(entry.details)),
+            previous,
+            digest,
+        )
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    await connection.execute(_AUDIT["insert_entries"], AUDIT_CHAIN, *columns)
+    await connection.execute(_AUDIT["move_head"], AUDIT_CHAIN, seq, digest)
+
+
+def publish(producer: Producer, topic: str, key: bytes | None, payload: bytes) -> tuple[int, int]:
+    """Partition and offset of the appended record. Raises NotDeliveredError."""
+    outcome: list[tuple[KafkaError | None, Message]] = []
+    producer.produce(topic, value=payload, key=key, on_delivery=lambda error, message: outcome.append((error, message)))
+    producer.flush(DELIVERY_TIMEOUT_S)
+    if not outcome or outcome[0][0] is not None:
+        raise NotDeliveredError(f"{topic}: {outcome[0][0] if outcome else 'no acknowledgement'}")
+    message = outcome[0][1]
+    partition, offset = message.partition(), message.offset()
+    if partition is None or offset is None:
+        raise NotDeliveredError(f"{topic}: acknowledged without a place")
+    return partition, offset
