@@ -90,3 +90,14 @@ def allowed_operations(role: Role) -> list[str]:
 def unmasked(role: Role) -> bool:
     """Whether account ids are shown whole."""
     return role >= Role.ANALYST
+
+
+def matrix() -> str:
+    """The table as text, for people: one line per operation, a dot where a role may not."""
+    width = max(map(len, ACCESS))
+    lines = [f"{'operation':<{width}}  none  viewer  analyst  admin  audited read of"]
+    lines += [f"{operation:<{width}}  yes   yes     yes      yes" for operation in sorted(PUBLIC)]
+    for operation, access in ACCESS.items():
+        may = ["yes" if role >= access.role else "." for role in Role]
+        lines.append(f"{operation:<{width}}  .     {may[0]:<6}  {may[1]:<7}  {may[2]:<5}  {access.reads}".rstrip())
+    return "\n".join(lines)

@@ -90,6 +90,9 @@ class GuardedRoute(APIRoute):
         return guarded
 
 
+ERROR_RESPONSES = _ERRORS
+
+
 def guarded_router(prefix: str, tag: str) -> APIRouter:
     """A router under /api/v1 whose routes are all guarded."""
     return APIRouter(

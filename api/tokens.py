@@ -159,12 +159,10 @@ class TokenVerifier:
         )
 
     async def _claims(self, token: str) -> Mapping[str, Any]:
-        if len(token) > TOKEN_CHARS_MAX:
-            raise NotSignedInError("The token is too long.")
-        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        if self._generation != self.keys.generation:  # a withdrawn key takes its tokens along
-            self._verified.clear()
-            self._generation = self.keys.generation
+        if len(token) > TOKEN_CHARS_MAX or not token.isascii():
+            raise NotSignedInError("Not a token.")
+        digest = hashlib.sha256(token.encode()).digest()
+        self._forget_withdrawn()
         claims = self._verified.get(digest)
         if claims is not None and self.keys.known:
             if self._clock() >= claims["exp"] + self._options.leeway_s:
@@ -172,10 +170,17 @@ class TokenVerifier:
             self._verified.move_to_end(digest)
             return claims
         claims = await self._decode(token)
+        self._forget_withdrawn()
         self._verified[digest] = claims
         if len(self._verified) > VERIFIED_TOKENS_MAX:
             self._verified.popitem(last=False)
         return claims
+
+    def _forget_withdrawn(self) -> None:
+        """A key that the issuer withdraws takes the tokens along that it has signed."""
+        if self._generation != self.keys.generation:
+            self._verified.clear()
+            self._generation = self.keys.generation
 
     async def _decode(self, token: str) -> Mapping[str, Any]:
         try:

@@ -9,11 +9,11 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from api.models.common import Shape
-from api.routing import GuardedRoute
+from api.routing import ERROR_RESPONSES, GuardedRoute
 from api.state import ServicesDep
 
 router = APIRouter(tags=["system"])
-metrics_router = APIRouter(tags=["system"], route_class=GuardedRoute)
+metrics_router = APIRouter(tags=["system"], route_class=GuardedRoute, responses=dict(ERROR_RESPONSES))
 
 
 class Health(Shape):
