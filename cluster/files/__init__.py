@@ -1,0 +1,1 @@
+"""Reconciliation of files with the engine's own core, without any service: `recon match`."""

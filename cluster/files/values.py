@@ -1,0 +1,135 @@
+"""Text of a file to the values of an event, exactly: money by decimal arithmetic, times by integers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from schemas.events import AMOUNT_MINOR_MAX, EVENT_TIME_MIN_MS, ID_BYTES_MAX, Status
+from schemas.money import CURRENCY_EXPONENTS
+
+EVENT_TIME_MAX_MS = 4_102_444_800_000  # 2100-01-01: what lies beyond is a wrong unit, not a payment
+TIME_UNITS = ("s", "ms", "us")
+
+STATUS_WORDS: dict[str, Status] = {
+    **{status.name: status for status in Status},
+    "OK": Status.SUCCESS,
+    "COMPLETED": Status.SUCCESS,
+    "SETTLED": Status.SUCCESS,
+    "POSTED": Status.SUCCESS,
+    "DECLINED": Status.FAILED,
+    "REJECTED": Status.FAILED,
+    "ERROR": Status.FAILED,
+    "REFUNDED": Status.REVERSED,
+    "OPEN": Status.PENDING,
+}
+
+
+class BadValueError(ValueError):
+    """A value that cannot be taken; the message says of which field and why."""
+
+
+def identifier(field: str, value: Any) -> str:
+    """An id: 1 to ID_BYTES_MAX bytes of text without NUL."""
+    text = "" if value is None else str(value).strip()
+    if not text:
+        raise BadValueError(f"{field} is empty")
+    if len(text.encode(errors="surrogatepass")) > ID_BYTES_MAX:
+        raise BadValueError(f"{field} is longer than {ID_BYTES_MAX} bytes")
+    if "\0" in text:
+        raise BadValueError(f"{field} has a NUL")
+    return text
+
+
+def currency_code(value: Any) -> str:
+    """An ISO 4217 code; case does not matter."""
+    text = "" if value is None else str(value).strip().upper()
+    if text not in CURRENCY_EXPONENTS:
+        raise BadValueError(f"currency {text[:20]!r} is not in ISO 4217")
+    return text
+
+
+def whole_minor(value: Any) -> int:
+    """Minor units as they stand: a whole number."""
+    number = _decimal("amount_minor", value)
+    if number != number.to_integral_value():
+        raise BadValueError(f"amount_minor {value!s} is not whole; if it is in major units, map it as `amount`")
+    return _in_range(int(number))
+
+
+def major_to_minor(value: Any, currency: str, *, decimal_comma: bool = False) -> int:
+    """Major units to minor units, exactly: "12.30" EUR is 1230, "12.3" KWD is 12300, "12.5" JPY is refused.
+
+    Never through a float: a float cannot hold 0.10.
+    """
+    if decimal_comma and isinstance(value, str):
+        value = value.replace(",", ".")
+    number = _decimal("amount", value).scaleb(CURRENCY_EXPONENTS[currency])
+    if number != number.to_integral_value():
+        raise BadValueError(f"amount {value!s} has more decimals than {currency} has ({CURRENCY_EXPONENTS[currency]})")
+    return _in_range(int(number))
+
+
+def _decimal(field: str, value: Any) -> Decimal:
+    if isinstance(value, float):
+        raise BadValueError(f"{field} is a floating-point number, which cannot hold money exactly")
+    text = "" if value is None else str(value).strip()
+    if not text:
+        raise BadValueError(f"{field} is empty")
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise BadValueError(f"{field} {text[:40]!r} is not a number") from None
+    # The exponent is checked before any arithmetic: "1e999999999" is four bytes and would be a gigabyte of digits.
+    if not number.is_finite() or abs(number.adjusted()) > 30:
+        raise BadValueError(f"{field} {text[:40]!r} is out of range")
+    return number
+
+
+def _in_range(amount_minor: int) -> int:
+    if not 0 <= amount_minor <= AMOUNT_MINOR_MAX:
+        raise BadValueError(f"amount of {amount_minor} minor units is not within 0 to {AMOUNT_MINOR_MAX}")
+    return amount_minor
+
+
+def status_of(value: Any, words: Mapping[str, Status]) -> Status:
+    """A status by its word; case does not matter."""
+    text = "" if value is None else str(value).strip().upper()
+    try:
+        return words[text]
+    except KeyError:
+        raise BadValueError(f"status {text[:40]!r} is not known; name it with --status {text[:40]}=SUCCESS") from None
+
+
+def time_ms(field: str, value: Any, unit: str = "ms") -> int:
+    """A time as ms since 1970 UTC, from ISO 8601 text (UTC unless it says), a whole number in `unit`, or a datetime."""
+    if isinstance(value, datetime):
+        return _plausible(field, _from_datetime(value))
+    if isinstance(value, date):
+        return _plausible(field, _from_datetime(datetime(value.year, value.month, value.day, tzinfo=UTC)))
+    text = "" if value is None else str(value).strip()
+    if not text:
+        raise BadValueError(f"{field} is empty")
+    if text.lstrip("-").isdigit():
+        number = int(text[:20])
+        return _plausible(field, {"s": number * 1_000, "ms": number, "us": number // 1_000}[unit])
+    try:
+        return _plausible(field, _from_datetime(datetime.fromisoformat(text)))
+    except ValueError as error:
+        if isinstance(error, BadValueError):
+            raise
+        raise BadValueError(f"{field} {text[:40]!r} is neither ISO 8601 nor a whole number") from None
+
+
+def _from_datetime(moment: datetime) -> int:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
+
+
+def _plausible(field: str, moment_ms: int) -> int:
+    if not EVENT_TIME_MIN_MS <= moment_ms <= EVENT_TIME_MAX_MS:
+        raise BadValueError(f"{field} {moment_ms} ms is not within the years 2000 to 2099; see --time-unit")
+    return moment_ms
