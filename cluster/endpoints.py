@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from schemas.errors import ReconError
 from schemas.events import SourceSpec
@@ -49,7 +49,7 @@ class BasicAuth(_Frozen):
     """A user name and its password."""
 
     user: str
-    password: str
+    password: str = Field(repr=False)
 
 
 class KafkaEndpoint(_Frozen):
@@ -98,7 +98,7 @@ class RegistryEndpoint(_Frozen):
 class PostgresEndpoint(_Frozen):
     """PostgreSQL over TLS: one DSN per role, each with sslmode=verify-full and the CA."""
 
-    roles: dict[PostgresRole, str]
+    roles: dict[PostgresRole, str] = Field(repr=False)
     ca_file: Path
 
     def dsn(self, role: PostgresRole, database: str | None = None) -> str:
@@ -157,7 +157,7 @@ class KeycloakClient(_Frozen):
     """An OpenID Connect client; `secret` is None for public ones."""
 
     client_id: str
-    secret: str | None = None
+    secret: str | None = Field(default=None, repr=False)
 
 
 class KeycloakEndpoint(_Frozen):
@@ -206,7 +206,7 @@ class RayEndpoint(_Frozen):
         os.environ.update(self.environment())
         raylet = sys.modules.get("ray._raylet")
         if raylet is not None:  # ray was imported already, and read its variables then
-            raylet.Config.initialize("")  # type: ignore[attr-defined]
+            raylet.Config.initialize("")
             sys.modules["ray._private.ray_constants"].ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
 
 

@@ -2,8 +2,8 @@
 
 Fixtures for tests marked `stack`:
 
-`stack`            Endpoints of Kafka, registry, PostgreSQL, Redis and Keycloak, started once per run on ports of its own,
-                   with the client `recon-test` for users' tokens.
+`stack`            Endpoints of Kafka, registry, PostgreSQL, Redis and Keycloak, started once per run on ports of its
+                   own, with the client `recon-test` for users' tokens.
 `ray_stack`        the same with a Ray head.
 `fresh_db`         PostgresEndpoint of a new, migrated database, one per module.
 `fresh_topics`     new topics (one per configured source) with rights and schemas, one set per module.
@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+# Imported where they are used: the stack's modules take a second that a unit test does not have.
+# ruff: noqa: PLC0415
 from cluster.endpoints import Endpoints, SourceEndpoint
 from cluster.settings import PORT_SPAN, Settings
 

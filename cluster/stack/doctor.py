@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from cluster.stack.artifacts import LOCK_FILE, ArtifactCache, ArtifactError
 from cluster.stack.passwords import SECRETS_FILE

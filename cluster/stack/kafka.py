@@ -235,7 +235,8 @@ def ensure_topics(endpoint: KafkaEndpoint, topics: list[str], partitions: int, r
 
 def delete_topics(endpoint: KafkaEndpoint, topics: list[str]) -> None:
     """Delete topics with all that is in them; missing ones are fine."""
-    _settle(admin_client(endpoint).delete_topics(topics).values(), KafkaError.UNKNOWN_TOPIC_OR_PART)
+    admin = admin_client(endpoint)  # has to live until its futures are done
+    _settle(admin.delete_topics(topics).values(), KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 _READERS = ("pipeline", "reader")

@@ -37,6 +37,7 @@ LOGINS: dict[PostgresRole, str] = {
 
 _CONNECTIONS_MAX = 100
 _CONNECT_TIMEOUT_S = 10
+_CLOSING_S = 0.01
 _ORPHANS_WAIT_S = 10.0
 _ORPHANS_POLL_S = 0.5
 
@@ -183,6 +184,7 @@ class Postgres:
             finally:
                 await connection.close()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            await asyncio.sleep(_CLOSING_S)  # asyncpg leaves a refused connection's transport to the loop
             return str(error) or type(error).__name__
         return None
 
@@ -332,6 +334,7 @@ class Postgres:
                         "select quote_literal($1)", self._context.passwords[f"postgres_{role}"]
                     )
                     await connection.execute(f'alter role "{login}" password {secret}')
+            await connection.execute("revoke connect on database postgres, template1 from public")
         finally:
             await connection.close()
         await create_database(endpoint, DATABASE)

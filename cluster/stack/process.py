@@ -89,12 +89,13 @@ def _stat(pid: int) -> tuple[str, int, int] | None:
 
 def start_ticks(pid: int) -> int | None:
     """Start time of a live process in clock ticks after boot; None for a zombie or no process."""
-    child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        del _children[pid]
-        return None
     stat = _stat(pid)
-    return None if stat is None or stat[0] in "ZX" else stat[2]
+    if stat is not None and stat[0] not in "ZX":
+        return stat[2]
+    child = _children.pop(pid, None)
+    if child is not None:
+        child.wait()  # it has ended: this only takes the zombie away
+    return None
 
 
 def _carries(pid: int, mark: str) -> bool:

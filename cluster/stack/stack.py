@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from cluster.endpoints import ENDPOINTS_FILE, ApiEndpoint, Endpoints, SourceEndpoint, StackNotUpError
 from cluster.settings import PORT_OFFSETS

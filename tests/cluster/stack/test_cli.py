@@ -1,0 +1,79 @@
+"""The command line as a whole: quick help, one command at a time, exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster import cli
+from cluster.cli.exit_codes import ExitCode
+from cluster.endpoints import StackNotUpError
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def own_state(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECON_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def test_help_lists_every_command_without_importing_any():
+    result = RUNNER.invoke(cli.build(None), ["--help"])
+    assert result.exit_code == 0
+    for name in cli.COMMANDS:
+        assert name in result.output
+
+
+def test_a_command_of_a_part_that_is_not_there_says_so(monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, "audit", ("cluster.cli.nowhere:app", "Not here."))
+    result = RUNNER.invoke(cli.build("audit"), ["audit", "verify", "--json"])
+    assert result.exit_code == ExitCode.NOT_READY
+    assert "not part of this installation" in result.output
+
+
+def test_an_unknown_command_is_a_usage_error():
+    assert RUNNER.invoke(cli.build("nonsense"), ["nonsense"]).exit_code == ExitCode.USAGE
+
+
+def test_status_of_a_stack_that_is_not_up_exits_not_ready(own_state):
+    result = RUNNER.invoke(cli.build("status"), ["status", "--json"])
+    assert result.exit_code == ExitCode.NOT_READY
+    content = json.loads(result.output)
+    assert not content["up"]
+    assert {service["state"] for service in content["services"]} == {"down"}
+    assert not own_state.exists()
+
+
+def test_down_of_a_stack_that_is_not_up_is_fine(own_state):
+    result = RUNNER.invoke(cli.build("down"), ["down"])
+    assert result.exit_code == 0
+    assert "nothing was running" in result.output
+
+
+def test_a_wrong_setting_is_named_by_its_variable(monkeypatch):
+    monkeypatch.setenv("RECON_BIND_HOST", "0.0.0.0")
+    result = RUNNER.invoke(cli.build("status"), ["status"])
+    assert result.exit_code == ExitCode.USAGE
+    monkeypatch.setenv("RECON_BIND_HOST", "127.0.0.1")
+    monkeypatch.setenv("RECON_SHARDS", "many")
+    result = RUNNER.invoke(cli.build("status"), ["status"])
+    assert "RECON_SHARDS" in result.output
+
+
+def test_an_error_of_ours_is_one_line_and_an_exit_code(own_state, monkeypatch, capsys):
+    def fail(_selected):
+        def run(**_):
+            raise StackNotUpError(own_state)
+
+        return run
+
+    monkeypatch.setattr(cli, "build", fail)
+    monkeypatch.setattr(sys, "argv", ["recon", "verify"])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == ExitCode.NOT_READY
+    assert capsys.readouterr().err.startswith("recon: no stack is up")
