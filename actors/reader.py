@@ -51,7 +51,9 @@ class ReaderOptions:
     name: str
     partitions: tuple[TopicPartition, ...]
     batch_rows_max: int = 40_000  # records of one poll
-    batch_wait_ms: int = 20  # how long a poll waits for more
+    batch_wait_ms: int = 20  # how long a poll waits for more while there is little
+    busy_rows: int = 2_000  # a poll of this many records means there is much, and the next waits for company:
+    busy_wait_ms: int = 200  # small batches cost more an event than a moment's patience
     batches_in_flight_max: int = 3  # per shard; beyond it the reader waits
     watermark_interval_ms: int = 200
     watermark_grace_ms: int = 500  # covers clock skew between broker and reader, and replication
@@ -118,6 +120,7 @@ class PartitionReader:
         self._counts_seen_ms = 0
         self._tickets: list[deque[Ticket]] = [deque() for _ in self._shards]
         self._safe: list[dict[TopicPartition, int]] = [{} for _ in self._shards]
+        self._busy = False
         self._ticked_ms = 0
         self._committed_ms = 0
         self._events = {source.name: 0 for source in sources}
@@ -212,7 +215,9 @@ class PartitionReader:
         if self._paused.is_set():
             self._stopping.wait(options.batch_wait_ms / 1000)
             return 0
-        polled = self._log.poll(options.batch_rows_max, options.batch_wait_ms / 1000)
+        wait_ms = options.busy_wait_ms if self._busy else options.batch_wait_ms
+        polled = self._log.poll(options.batch_rows_max, wait_ms / 1000)
+        self._busy = len(polled.values) >= options.busy_rows
         tick = now - self._ticked_ms >= options.watermark_interval_ms
         if not polled.values and not tick:
             return 0

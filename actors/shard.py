@@ -41,7 +41,9 @@ class ShardOptions:
     key_group_from: int
     key_group_to: int
     owner: str
-    flush_interval_ms: int = 50  # how long a decision may wait for company
+    flush_interval_ms: int = 50  # how long a decision may wait for company while there is little
+    busy_rows: int = 5_000  # a flush of this many rows means there is much, and the next waits longer:
+    busy_flush_interval_ms: int = 400  # a transaction's fixed cost is worth sharing
     flush_rows: int = 60_000  # rows that start a flush at once
     unflushed_rows_max: int = 240_000  # rows decided and not written; beyond it readers wait
     idle_flush_interval_ms: int = 1_000  # positions, watermarks and rules are exchanged this often without work
@@ -400,12 +402,15 @@ class MatcherShard:
         options = self._options
         first_seq = self._claim.next_seq
         idle_since = 0
+        busy = False
         try:
             while not self._stopping.is_set():
-                taken = self._outbox.take(options.flush_interval_ms / 1000, options.flush_rows)
+                wait_ms = options.busy_flush_interval_ms if busy else options.flush_interval_ms
+                taken = self._outbox.take(wait_ms / 1000, options.flush_rows)
                 now = self._now_ms()
-                working = sum(decided.rows for decided in taken) > 0
-                if not taken or (not working and now - idle_since < options.idle_flush_interval_ms):
+                rows = sum(decided.rows for decided in taken)
+                busy = rows >= options.busy_rows
+                if not taken or (not rows and now - idle_since < options.idle_flush_interval_ms):
                     self._skip(taken)
                     continue
                 idle_since = now

@@ -78,3 +78,12 @@ async def prepare(connect_kwargs: dict[str, Any], sources: Sequence[SourceSpec],
             return want
     finally:
         await connection.close()
+
+
+async def set_first_window(owner_kwargs: dict[str, Any], match_window_ms: int) -> None:
+    """Give rule set 1 the configured match window, as long as nothing was judged by it. Connects as the owner."""
+    connection = await asyncpg.connect(**owner_kwargs)
+    try:
+        await connection.execute(_SQL["set_first_window"], match_window_ms)
+    finally:
+        await connection.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from typing import Any, Final
 
 from actors.remote import NAMESPACE, named
 from cluster.endpoints import Endpoints
+from cluster.layout import set_first_window
 from cluster.settings import Settings
 from schemas.errors import ReconError
 
@@ -56,6 +58,7 @@ def start(settings: Settings, endpoints: Endpoints) -> None:
 
     from cluster.supervisor import Supervisor  # noqa: PLC0415
 
+    asyncio.run(set_first_window(endpoints.postgres.connect_kwargs("owner"), settings.match_window_ms))
     options = {"max_restarts": -1, "max_task_retries": 0, "num_cpus": 0, "max_concurrency": 8}
     handle = named(ray.remote(Supervisor), SUPERVISOR, options).remote(endpoints.state_dir, settings)
     if not ray.get(handle.ready.remote(READY_TIMEOUT_S), timeout=READY_TIMEOUT_S + 30):

@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 SOCKET_TIMEOUT_S: Final = 2.0  # a spill or a recall waits no longer; memory takes over
 FIELDS_PER_CALL: Final = 5_000
 FEED_ENTRIES_MAX: Final = 5_000  # flushes that a client may be behind and still catch up
-FEED_RESULTS_MAX: Final = 2_000  # results told per flush; mismatches first, the rest is counted as omitted
+FEED_RESULTS_MAX: Final = 500  # results told per flush; mismatches first, the rest is counted as omitted
 
 FEED_SEQ: Final = "recon:feed:seq"
 FEED_STREAM: Final = "recon:feed"
@@ -124,6 +124,10 @@ class RedisFeed:
         if changed.is_empty():
             return
         try:
+            if not self._client.pubsub_numsub(FEED_CHANNEL)[0][1]:
+                # Nobody to tell. The number still moves on, so that who comes back sees a gap and fetches afresh.
+                self._client.incr(FEED_SEQ)
+                return
             message = feed_message(claim, number, changed, sources)
             self._publish(keys=[FEED_SEQ, FEED_STREAM, FEED_CHANNEL], args=[message, FEED_ENTRIES_MAX])
         except redis.RedisError as error:

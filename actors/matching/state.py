@@ -204,6 +204,9 @@ def choose_spill(
     Only checked and committed rows go, for a spill that is lost is read back from the ledger. Transactions go whole.
     """
     pending = state.pending
+    oldest = pending["seen_ms"].min()
+    if len(pending) <= rows_max and not (isinstance(oldest, int) and oldest <= now_ms - age_ms):
+        return state, pending.clear()
     able = pl.col("checked") & (pl.col("seq") < committed_seq)
     whole = pending.group_by("txn_id").agg(able=able.all(), seen_ms=pl.col("seen_ms").min(), n=pl.len())
     able_ids = whole.filter("able").sort("seen_ms")
