@@ -47,6 +47,7 @@ class Outbox:
         self._waiting: list[Decided] = []
         self._rows = 0
         self._taken_revisions = False
+        self._is_taken = False
         self._closed = False
         self._changed = threading.Condition()
 
@@ -64,19 +65,26 @@ class Outbox:
             self._changed.wait_for(lambda: self._rows >= rows_wanted or self._closed, timeout_s)
             taken, self._waiting, self._rows = self._waiting, [], 0
             self._taken_revisions = any(len(decided.revised) for decided in taken)
+            self._is_taken = bool(taken)
             self._changed.notify_all()
             return taken
 
     def done(self) -> None:
         """What was taken last is in the ledger."""
         with self._changed:
-            self._taken_revisions = False
+            self._taken_revisions = self._is_taken = False
             self._changed.notify_all()
 
     @property
     def rows_waiting(self) -> int:
         """Rows not yet taken."""
         return self._rows
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits and what was taken last is done."""
+        with self._changed:
+            return not self._waiting and not self._is_taken
 
     @property
     def has_revisions(self) -> bool:

@@ -157,11 +157,11 @@ class MatcherShard:
         return dict(self._committed_positions)
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until everything admitted is in the ledger. False when the time ran out."""
+        """Wait until everything admitted and decided is in the ledger. False when the time ran out."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             self._raise_fault()
-            if self._committed_positions == self._positions and self._committed_seq == self._next_seq:
+            if self._outbox.is_empty and self._committed_positions == self._positions:
                 return True
             time.sleep(0.01)
         return False
@@ -308,12 +308,25 @@ class MatcherShard:
         self._state = core.mark_checked(self._state, doubtful["txn_id"])
         if rows.is_empty():
             return
+        decided, stored = self._with_all_events(decided, stored)
         events = pl.concat([stored, rows.select(EVENT_SCHEMA.keys())]).unique("seq")
+        events = events.filter(pl.col("txn_id").is_in(decided["txn_id"].implode()))
         results, redeliveries = core.revise(events, self._rules())
         revised, superseded = changed_results(results, decided)
         self._counts["redeliveries"] += len(redeliveries)
         self._counts["revised"] += len(revised)
         self._emit(redeliveries=redeliveries, revised=revised, superseded=superseded)
+
+    def _with_all_events(self, decided: pl.DataFrame, stored: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Results whose events are all still in the log. The others keep their verdict: retention made it final."""
+        found = stored.group_by("txn_id").agg(found=pl.len())
+        counted = decided.join(found, on="txn_id", how="left", maintain_order="left")
+        whole = counted.select(pl.col("event_seqs").list.len() <= pl.col("found").fill_null(0)).to_series()
+        if whole.all():
+            return decided, stored
+        self._log.warning("revision_impossible_past_retention", transactions=int((~whole).sum()))
+        decided = decided.filter(whole)
+        return decided, stored.filter(pl.col("txn_id").is_in(decided["txn_id"].implode()))
 
     # -- spill ---------------------------------------------------------------------------------------------------------
 
@@ -410,7 +423,8 @@ class MatcherShard:
                 now = self._now_ms()
                 rows = sum(decided.rows for decided in taken)
                 busy = rows >= options.busy_rows
-                if not taken or (not rows and now - idle_since < options.idle_flush_interval_ms):
+                moved = bool(taken or self._skipped) and now - idle_since >= options.idle_flush_interval_ms
+                if not rows and not moved:
                     self._skip(taken)
                     continue
                 idle_since = now
@@ -444,9 +458,9 @@ class MatcherShard:
         self._flushed_low_seq = flush.low_seq
         self._rulebook = Rulebook(flushed.rule_sets)
         self._rules_read_ms = max(self._rules_read_ms, self._now_ms() - int((time.monotonic() - started) * 1000))
-        self._outbox.done()
         self._committed_positions = dict(flush.positions)
         self._committed_seq = flush.next_seq
+        self._outbox.done()
         self._last_flush_ms = self._now_ms()
         self._flush_times_ms.append(int((time.monotonic() - started) * 1000))
         self._feed.publish(self._claim, flush.number, flushed.changed, self._sources)

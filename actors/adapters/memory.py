@@ -271,7 +271,9 @@ class MemorySpill:
         """See actors.ports.SpillStore."""
         self._server.answer()
         for (bucket, txn_id), group in rows.group_by(pl.col("closes_at") // SPILL_BUCKET_MS, "txn_id"):
-            self._server.hashes.setdefault(f"{self._prefix}{bucket}", {})[str(txn_id)] = group.select(PENDING_SCHEMA)
+            self._server.hashes.setdefault(f"{self._prefix}{bucket}", {})[str(txn_id)] = group.select(
+                PENDING_SCHEMA.keys()
+            )
 
     def take(self, hits: Mapping[int, Sequence[str]], buckets: Sequence[int]) -> pl.DataFrame:
         """See actors.ports.SpillStore."""
