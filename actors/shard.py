@@ -319,12 +319,12 @@ class MatcherShard:
 
     def _with_all_events(self, decided: pl.DataFrame, stored: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Results whose events are all still in the log. The others keep their verdict: retention made it final."""
-        found = stored.group_by("txn_id").agg(found=pl.len())
-        counted = decided.join(found, on="txn_id", how="left", maintain_order="left")
-        whole = counted.select(pl.col("event_seqs").list.len() <= pl.col("found").fill_null(0)).to_series()
-        if whole.all():
+        places = decided.select("txn_id", seq="event_seqs").explode("seq")
+        gone = places.join(stored.select("txn_id", "seq"), on=["txn_id", "seq"], how="anti")["txn_id"].unique()
+        if gone.is_empty():
             return decided, stored
-        self._log.warning("revision_impossible_past_retention", transactions=int((~whole).sum()))
+        whole = ~pl.col("txn_id").is_in(gone.implode())
+        self._log.warning("revision_impossible_past_retention", transactions=len(gone))
         decided = decided.filter(whole)
         return decided, stored.filter(pl.col("txn_id").is_in(decided["txn_id"].implode()))
 
@@ -483,7 +483,8 @@ class MatcherShard:
         fresh = flush.events.filter(pl.col("seq").is_in(wanted.implode())).select(EVENT_SCHEMA.keys())
         results, redeliveries = core.revise(pl.concat([events, fresh]).unique("seq"), self._rules())
         known = results["txn_id"].is_in(stored["txn_id"].implode())
-        revised, superseded = changed_results(results.filter(known), stored)
+        whole, _ = self._with_all_events(stored, events)
+        revised, superseded = changed_results(results.filter(pl.col("txn_id").is_in(whole["txn_id"].implode())), whole)
         return replace(
             flush,
             final=pl.concat([flush.final.filter(~is_decided), results.filter(~known)]),

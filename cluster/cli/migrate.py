@@ -1,0 +1,30 @@
+"""`recon migrate`: bring the database to the newest migration; safe to run twice and from two places."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+from rich.console import Console
+
+from cluster.cli.exit_codes import ExitCode
+from cluster.cli.stack import load_settings
+from cluster.endpoints import Endpoints
+from cluster.migrate import MigrationChangedError, apply
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def migrate() -> None:
+    """Apply the migrations that the database does not have yet. Exit 1 when an applied one reads differently now."""
+    endpoints = Endpoints.load(load_settings().state_dir)
+    try:
+        applied = asyncio.run(apply(endpoints.postgres.connect_kwargs("owner")))
+    except MigrationChangedError as error:
+        errors.print(f"recon: {error}", style="red", highlight=False)
+        raise typer.Exit(ExitCode.FINDING) from None
+    for name in applied:
+        console.print(f"[green]✓[/] {name}")
+    if not applied:
+        console.print("[dim]nothing to do: the database is at the newest migration[/]")

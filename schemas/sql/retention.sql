@@ -1,0 +1,21 @@
+-- Dropping days of the log that are past keeping. Run by the owner.
+
+-- name: days
+-- Daily partitions of the log, oldest first.
+select c.relname as name, to_date(right(c.relname, 8), 'YYYYMMDD') as day, c.reltuples::bigint as about_rows,
+       pg_total_relation_size(c.oid) as bytes
+from pg_inherits i join pg_class c on c.oid = i.inhrelid
+where i.inhparent = 'event_log'::regclass and c.relname ~ '^event_log_\d{8}$'
+order by day
+
+-- name: forget_marks
+-- Marks of redeliveries whose events are gone.
+delete from redeliveries where arrival <= $1
+
+-- name: chain_head
+select seq, hash from audit_logs where chain = 'retention' order by seq desc limit 1
+
+-- name: append_audit
+insert into audit_logs (chain, seq, occurred_at, actor, action, object_type, object_id, request_id, source_ip, details,
+                        prev_hash, hash)
+values ('retention', $1, $2, $3, $4, $5, $6, '', '', $7, $8, $9)
