@@ -75,7 +75,7 @@ class Live:
         self._joining: Counter[str] = Counter()
         self._per_caller: Counter[str] = Counter()
         self._watch = IncidentWatch(self.services)
-        self._subscriber = connect_redis(options, socket_timeout_s=None)
+        self._subscriber = connect_redis(options, subscriber=True)
         self._reader = FeedReader(self._subscriber, options.redis_prefix, self._on_flush, self._on_other, self._on_gap)
         self._tasks: list[asyncio.Task[Any]] = []
         self._background: set[asyncio.Task[Any]] = set()
@@ -140,9 +140,10 @@ class Live:
             details = {"topics": sorted(topics), "last_seq": resumes}
             await self.services.audit.write(audit_entry(caller, "live.connect", "live_feed", "", details))
         except ProblemError as error:
-            raise socketio.exceptions.ConnectionRefusedError(_problem(error)) from error
+            raise socketio.exceptions.ConnectionRefusedError(error.title, _problem(error)) from error
         except (TypeError, ValueError, AttributeError) as error:
-            raise socketio.exceptions.ConnectionRefusedError({"status": 422, "title": "Not valid"}) from error
+            problem = {"type": "/problems/invalid-request", "title": "Not valid", "status": 422, "detail": ""}
+            raise socketio.exceptions.ConnectionRefusedError("Not valid", problem) from error
         seq = self.ring.newest if resumes is None else resumes
         self.sockets[sid] = LiveSocket(sid, caller, topics, seq)
         self._per_caller[caller.subject] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import time
@@ -114,11 +115,15 @@ class Surround:
                 raise _BodyTooLargeError
             return message
 
-        try:
-            await self._app(scope, counted, send)
-        except _BodyTooLargeError:
-            if not answered["begun"]:
-                await self._refuse(send, request_id)
+        async def gated(message: Message) -> None:
+            # The framework makes its own answer of an error while it reads the body; ours replaces it.
+            if seen <= self._body_bytes or answered["begun"]:
+                await send(message)
+
+        with contextlib.suppress(_BodyTooLargeError):
+            await self._app(scope, counted, gated)
+        if seen > self._body_bytes and not answered["begun"]:
+            await self._refuse(send, request_id)
 
     async def _refuse(self, send: Send, request_id: str) -> None:
         problem = Problem(

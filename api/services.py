@@ -49,17 +49,21 @@ class Ports:
     fetch_keys: FetchKeys | None = None
 
 
-def connect_redis(options: ApiOptions, *, socket_timeout_s: float | None = REDIS_TIMEOUT_S) -> Redis:
-    """A client with time limits; a subscriber waits without one and relies on health checks."""
+def connect_redis(options: ApiOptions, *, subscriber: bool = False) -> Redis:
+    """A client with time limits.
+
+    A subscriber waits without one, relying on health checks, and does not reconnect by itself: what was said meanwhile
+    would be lost without anybody noticing.
+    """
     extra: dict[str, Any] = {}
     if options.redis_ca_file:
         extra["ssl_ca_certs"] = options.redis_ca_file
     client: Redis = Redis.from_url(
         options.redis_url,
         socket_connect_timeout=REDIS_TIMEOUT_S,
-        socket_timeout=socket_timeout_s,
+        socket_timeout=None if subscriber else REDIS_TIMEOUT_S,
         health_check_interval=15,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 0 if subscriber else 2),
         **extra,
     )
     return client

@@ -138,6 +138,7 @@ class Ledger:
 
     def __init__(self, postgres: PostgresEndpoint) -> None:
         self.postgres = postgres
+        self._connections: dict[str, Any] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -147,17 +148,17 @@ class Ledger:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     def close(self) -> None:
+        for connection in self._connections.values():
+            self.run(connection.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
 
     def sql(self, query: str, *arguments: Any, role: str = "owner") -> list[Any]:
         async def run() -> list[Any]:
-            connection = await asyncpg.connect(**self.postgres.connect_kwargs(role))
-            try:
-                return list(await connection.fetch(query, *arguments))
-            finally:
-                await connection.close()
+            if role not in self._connections:
+                self._connections[role] = await asyncpg.connect(**self.postgres.connect_kwargs(role))
+            return list(await self._connections[role].fetch(query, *arguments))
 
         return self.run(run())
 
@@ -239,7 +240,7 @@ class Ledger:
             seqs,
         )
         if counted and verdict is not Verdict.PENDING:
-            self.count(f"verdict.{verdict.name}", currency, 1, max(amounts), decided_at)
+            self.count(f"verdict.{verdict.name}", currency, 1, max(amounts), datetime.now(UTC))  # when it is flushed
 
     def count(self, metric: str, currency: str, n: int, amount_minor: int, at: datetime) -> None:
         """Add to the counters as a flush does."""

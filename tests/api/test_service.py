@@ -1,0 +1,232 @@
+"""What surrounds the endpoints: errors, limits, headers, health, dead letters, the dashboard's files, a lost database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.app import build_app
+from api.options import ApiOptions, PublicConfig, TokenOptions
+from api.services import Ports
+from schemas.events import key_group_of_position
+
+from .conftest import BASE, Ledger, Server, Tokens, TrustedKey
+
+pytestmark = pytest.mark.stack
+
+User = Callable[[str], httpx.Client]
+
+
+@pytest.fixture(scope="module")
+def small(options: ApiOptions, ports: Ports, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An app with small limits and a dashboard of three files."""
+    folder = tmp_path_factory.mktemp("dist")
+    (folder / "assets").mkdir()
+    (folder / "index.html").write_text("<!doctype html><title>recon</title>")
+    (folder / "assets" / "app-1a2b.js").write_text("export {}")
+    limits = replace(options.limits, body_bytes=2_000, rate_per_s=1, rate_burst_requests=8)
+    with Server(build_app(replace(options, limits=limits, dashboard_dir=folder, replica="small"), ports)) as server:
+        yield server
+
+
+def test_health_needs_nothing(rest: Server) -> None:
+    assert httpx.get(f"{rest.url}/healthz", trust_env=False).json() == {"status": "ok"}
+
+
+def test_readiness_names_what_is_missing(rest: Server) -> None:
+    answer = httpx.get(f"{rest.url}/readyz", trust_env=False)
+    assert answer.status_code == 200
+    assert answer.json() == {"ready": True, "not_ready": [], "degraded": ["pipeline"]}
+
+
+def test_the_dashboard_is_told_where_to_sign_in(rest: Server, options: ApiOptions) -> None:
+    config = httpx.get(f"{rest.url}/config.json", trust_env=False).json()
+    assert config["keycloak_url"] == options.public.keycloak_url
+    assert (config["realm"], config["client_id"]) == ("recon", "recon-dashboard")
+
+
+def test_metrics_name_operations(as_user: User, rest: Server) -> None:
+    as_user("vera").get("/me")
+    answer = httpx.get(f"{rest.url}/metrics", headers=as_user("vera").headers, trust_env=False)
+    assert 'recon_http_requests_total{operation="getMe",replica="local",status="200"}' in answer.text
+
+
+def test_every_answer_carries_security_headers_and_an_id(rest: Server) -> None:
+    for path in ("/healthz", "/api/v1/me", "/nowhere"):
+        headers = httpx.get(rest.url + path, headers={"X-Request-Id": "abcd-1234"}, trust_env=False).headers
+        assert headers["x-request-id"] == "abcd-1234"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["strict-transport-security"]
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe-eval" not in policy
+        assert "connect-src 'self' https://" in policy
+
+
+def test_a_strange_request_id_is_replaced(rest: Server) -> None:
+    headers = httpx.get(rest.url + "/healthz", headers={"X-Request-Id": "a b<script>"}, trust_env=False).headers
+    assert headers["x-request-id"] != "a b<script>"
+
+
+def test_cors_is_closed(rest: Server, tokens: Tokens) -> None:
+    headers = {"Origin": "https://evil.invalid", "Authorization": f"Bearer {tokens('vera')}"}
+    answer = httpx.get(f"{rest.url}/api/v1/me", headers=headers, trust_env=False)
+    assert "access-control-allow-origin" not in answer.headers
+    preflight = httpx.options(
+        f"{rest.url}/api/v1/me",
+        headers={"Origin": "https://evil.invalid", "Access-Control-Request-Method": "GET"},
+        trust_env=False,
+    )
+    assert preflight.status_code in {401, 405}
+    assert "access-control-allow-origin" not in preflight.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/api/v1/nowhere", 404), ("DELETE", "/api/v1/me", 405), ("GET", "/nowhere", 404)],
+    ids=["unknown path", "unknown method", "outside"],
+)
+def test_errors_are_problems(method: str, path: str, status: int, rest: Server) -> None:
+    answer = httpx.request(method, rest.url + path, trust_env=False)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_body_that_is_no_json_is_a_problem_and_is_not_echoed(as_user: User) -> None:
+    answer = as_user("adam").post("/rules", content=b'{"secret": ', headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert "secret" not in answer.text
+
+
+def test_large_bodies_are_refused(small: Server, tokens: Tokens) -> None:
+    headers = {"Authorization": f"Bearer {tokens('adam')}", "Content-Type": "application/json"}
+    url = f"{small.url}/api/v1/rules"
+    declared = httpx.post(url, content=b"x" * 3_000, headers=headers, trust_env=False)
+    assert declared.status_code == 413
+
+    def pieces() -> Any:
+        for _ in range(30):
+            yield b" " * 100
+
+    streamed = httpx.post(url, content=pieces(), headers=headers, trust_env=False)
+    assert streamed.status_code == 413
+    assert streamed.json()["type"] == "/problems/too-large"
+
+
+def test_a_caller_that_is_too_fast_is_slowed(small: Server, options: ApiOptions, trusted_key: TrustedKey) -> None:
+    headers = {"Authorization": f"Bearer {trusted_key.sign(options, sub='fast')}"}
+    codes = [httpx.get(f"{small.url}/api/v1/me", headers=headers, trust_env=False) for _ in range(12)]
+    assert [answer.status_code for answer in codes].count(429) >= 2
+    assert int(codes[-1].headers["retry-after"]) >= 1
+    other = {"Authorization": f"Bearer {trusted_key.sign(options, sub='other')}"}
+    assert httpx.get(f"{small.url}/api/v1/me", headers=other, trust_env=False).status_code == 200
+
+
+def test_the_dashboard_is_served_with_its_page_for_every_route(small: Server) -> None:
+    for path in ("/", "/transactions", "/exceptions/TX%201"):
+        page = httpx.get(small.url + path, trust_env=False)
+        assert (page.status_code, page.headers["cache-control"]) == (200, "no-cache")
+        assert "<title>recon</title>" in page.text
+    asset = httpx.get(f"{small.url}/assets/app-1a2b.js", trust_env=False)
+    assert "immutable" in asset.headers["cache-control"]
+    for path in ("/assets/gone.js", "/api/v1/nowhere", "/favicon.ico"):
+        assert httpx.get(small.url + path, trust_env=False).status_code == 404, path
+    outside = httpx.get(f"{small.url}/..%2f..%2f..%2f..%2fetc%2fpasswd", trust_env=False)
+    assert "root:" not in outside.text
+
+
+# Dead letters
+
+
+@pytest.fixture(scope="module")
+def letters(ledger: Ledger) -> None:
+    for offset in range(5):
+        ledger.sql(
+            "insert into dead_letters values ($1, 'core_txns', 1, $2, $3, $4, 'because', $5, $6)",
+            key_group_of_position(1, offset),
+            offset,
+            BASE,
+            "malformed" if offset else "not_framed",
+            b"key",
+            b"\x00\x00\x00\x00\x07" + bytes([offset]) * 80_000,
+        )
+
+
+def test_dead_letters_are_listed_newest_first_and_paged(as_user: User, letters: None) -> None:
+    first = as_user("adam").get("/dead-letters", params={"limit": 3}).json()
+    second = as_user("adam").get("/dead-letters", params={"limit": 3, "cursor": first["next_cursor"]}).json()
+    ids = [item["id"] for item in first["items"] + second["items"]]
+    assert ids == [f"core_txns:1:{offset}" for offset in (4, 3, 2, 1, 0)]
+    framed = as_user("adam").get("/dead-letters", params={"reason": "not_framed"}).json()["items"]
+    assert [item["id"] for item in framed] == ["core_txns:1:0"]
+
+
+def test_a_dead_letter_is_shown_with_its_bytes(as_user: User, letters: None) -> None:
+    detail = as_user("adam").get("/dead-letters/core_txns:1:2").json()
+    assert detail["payload_hex"].startswith("000000000702")
+    assert (detail["payload_truncated"], detail["schema_id"], detail["key_hex"]) == (True, 7, b"key".hex())
+    assert detail["decoded"] is None
+    assert detail["decode_problem"]
+    assert as_user("adam").get("/dead-letters/core_txns:1:99").status_code == 404
+
+
+def test_a_dead_letter_is_replayed_once_and_audited(as_user: User, letters: None, ports: Ports) -> None:
+    done = as_user("adam").post("/dead-letters/core_txns:1:3/replay").json()
+    assert (done["letter"]["state"], done["letter"]["state_changed_by"], done["topic"]) == ("replayed", "adam", "core_txns")
+    sent = ports.republished  # type: ignore[attr-defined]
+    assert sent[-1][:2] == ("core_txns", b"key")
+    again = as_user("adam").post("/dead-letters/core_txns:1:3/replay")
+    assert (again.status_code, again.json()["type"]) == (409, "/problems/conflict")
+    trail = as_user("adam").get("/audit", params={"action": "dead_letter.replay"}).json()["items"]
+    assert trail[0]["object_id"] == "core_txns:1:3"
+
+
+def test_a_dismissed_dead_letter_can_still_be_replayed(as_user: User, letters: None) -> None:
+    assert as_user("adam").post("/dead-letters/core_txns:1:4/dismiss").json()["state"] == "dismissed"
+    assert as_user("adam").post("/dead-letters/core_txns:1:4/dismiss").status_code == 409
+    assert as_user("adam").post("/dead-letters/core_txns:1:4/replay").status_code == 200
+
+
+# What is down
+
+
+def test_without_a_database_reads_are_refused_and_health_stays(
+    options: ApiOptions, ports: Ports, trusted_key: TrustedKey
+) -> None:
+    broken = replace(options, postgres={**options.postgres, "port": 9}, replica="broken")
+    headers = {"Authorization": f"Bearer {trusted_key.sign(options)}"}
+    with Server(build_app(broken, ports)) as server, httpx.Client(trust_env=False, timeout=30) as http:
+        assert http.get(f"{server.url}/healthz").status_code == 200
+        ready = http.get(f"{server.url}/readyz")
+        assert (ready.status_code, ready.json()["not_ready"]) == (503, ["postgres"])
+        answer = http.get(f"{server.url}/api/v1/transactions", headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
+        assert answer.headers["retry-after"]
+
+
+def test_without_redis_and_keycloak_readiness_says_so(options: ApiOptions) -> None:
+    broken = replace(
+        options,
+        redis_url="rediss://127.0.0.1:9/0",
+        tokens=TokenOptions(issuer="https://127.0.0.1:9", jwks_url="https://127.0.0.1:9/certs"),
+        public=PublicConfig("https://127.0.0.1:9"),
+        replica="broken-2",
+    )
+    with Server(build_app(broken)) as server, httpx.Client(trust_env=False, timeout=30) as http:
+        ready = http.get(f"{server.url}/readyz").json()
+        assert set(ready["not_ready"]) == {"redis", "signing_keys"}
+        answer = http.get(f"{server.url}/api/v1/me", headers={"Authorization": "Bearer a.b.c"})
+        assert answer.status_code in {401, 503}
+
+
+def test_the_built_dashboard_path_is_not_required() -> None:
+    from cluster.serve_app import dashboard_dir
+
+    assert dashboard_dir().parts[-2:] == ("dashboard", "dist")
+    assert isinstance(dashboard_dir(), Path)
