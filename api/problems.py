@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from api.models.common import FieldProblem, Problem
 from schemas.errors import ReconError
@@ -141,6 +142,15 @@ def respond_to(request: Request, error: ProblemError) -> Response:
     )
 
 
+def _methods(request: Request) -> set[str]:
+    """All methods that the request's path has, over all routes."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return methods
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app in the one shape."""
 
@@ -162,7 +172,10 @@ def install(app: FastAPI) -> None:
         known = _BY_STATUS.get(error.status_code)
         kind = known.kind if known else f"http-{error.status_code}"
         title = known.title if known else str(error.detail)
-        return respond(request, error.status_code, kind, title, headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # noqa: PLR2004 - HTTP; the router names the methods of one route only
+            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return respond(request, error.status_code, kind, title, headers=headers)
 
     async def on_bug(request: Request, error: Exception) -> Response:
         log.error("request_failed", request_id=getattr(request.state, "request_id", ""), exc_info=error)

@@ -11,8 +11,11 @@ from fastapi.routing import APIRoute
 from api.access import ACCESS, Access
 from api.audit_log import audit_entry
 from api.caller import Caller
-from api.problems import NotAllowedError, NotSignedInError
+from api.models.common import FieldProblem
+from api.problems import InvalidError, NotAllowedError, NotSignedInError
 from api.services import Services
+
+LIST_PARAMETERS = frozenset({"break", "metric"})  # may be repeated
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {
@@ -71,6 +74,15 @@ async def _record_read(request: Request, caller: Caller, operation: str, access:
     await services.audit.write(entry)  # raises AuditUnavailableError: then the answer is not given
 
 
+def _refuse_repeated(request: Request) -> None:
+    """A parameter given twice means two things; which one wins would differ between us and whatever stands before us."""
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name in seen and name not in LIST_PARAMETERS:
+            raise InvalidError(errors=[FieldProblem(where=f"query.{name[:64]}", problem="is given more than once")])
+        seen.add(name)
+
+
 class GuardedRoute(APIRoute):
     """A route that nobody reaches without a role, and whose reads are in the audit trail before they are answered."""
 
@@ -82,6 +94,7 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             caller = await authorize(request, operation)
+            _refuse_repeated(request)
             response = await handler(request)
             if access.reads and response.status_code < 400:
                 await _record_read(request, caller, operation, access)

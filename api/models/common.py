@@ -35,6 +35,12 @@ class Shape(BaseModel):
 class Body(BaseModel):
     """Base of what the API takes: unknown fields are refused rather than ignored, and text is bounded."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, strict=True)
+
+
+class QueryShape(BaseModel):
+    """Base of query parameters: the same, but numbers and booleans come as text."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 

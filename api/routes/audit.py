@@ -10,14 +10,14 @@ from pydantic import Field
 
 from api.csvs import stream_csv
 from api.models.audit import AuditPage, ChainList, VerifyReport, VerifyRequest
-from api.models.common import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Body, TimeBound
+from api.models.common import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, QueryShape, TimeBound
 from api.routing import guarded_router
 from api.state import CallerDep, ServicesDep
 
 router = guarded_router("/audit", "audit")
 
 
-class AuditFilter(Body):
+class AuditFilter(QueryShape):
     """Filters; everything left out matches all."""
 
     actor: Annotated[str | None, Field(max_length=128)] = None

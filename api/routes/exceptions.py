@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from api.models.common import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Person, TxnId
 from api.models.exceptions import (
@@ -31,6 +31,8 @@ people_router = guarded_router("/people", "exceptions")
 
 class ExceptionQuery(ExceptionFilter):
     """Filters, order and page."""
+
+    model_config = ConfigDict(strict=False)
 
     breaks: Annotated[
         list[Annotated[str, Field(pattern="^(CONFLICT|DUPLICATE|AMOUNT|CURRENCY|STATUS|TIMESTAMP|MISSING)$")]],

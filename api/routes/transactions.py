@@ -10,7 +10,7 @@ from pydantic import Field
 
 from api.csvs import stream_csv
 from api.models.audit import AuditList
-from api.models.common import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Body, BreakName, Count, TimeBound, TxnId, VerdictName
+from api.models.common import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, QueryShape, BreakName, Count, TimeBound, TxnId, VerdictName
 from api.models.transactions import TransactionDetail, TransactionPage, TransactionSort
 from api.routing import guarded_router
 from api.state import CallerDep, ServicesDep
@@ -18,7 +18,7 @@ from api.state import CallerDep, ServicesDep
 router = guarded_router("/transactions", "transactions")
 
 
-class TransactionFilter(Body):
+class TransactionFilter(QueryShape):
     """Filters; everything left out matches all."""
 
     verdict: VerdictName | None = None

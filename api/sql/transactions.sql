@@ -30,13 +30,18 @@ from unnest($1::smallint[], $2::text[]) as page (key_group, txn_id)
 join exceptions e using (key_group, txn_id);
 
 -- name: by_prefix
--- Ids that start alike, from every key group's part of the primary key: 128 short walks.
+-- Ids that start alike, from every key group's part of the primary key: 128 short walks of the index alone, then the rows.
 select r.key_group, r.txn_id, r.verdict, r.final, r.revision, r.rules_version, r.breaks, r.missing, r.late, r.present,
        r.currency, r.amount_minor, r.spread_minor, r.first_arrival, r.last_arrival, r.decided_at, r.legs
-from generate_series(0, 127) as groups (key_group)
-cross join lateral (
-    select * from results t
-    where t.key_group = groups.key_group and t.txn_id >= $1 and t.txn_id < $2 and t.txn_id > $4
-    order by t.txn_id limit $3
-) r
-order by r.txn_id limit $3;
+from (
+    select groups.key_group, found.txn_id
+    from generate_series(0, 127) as groups (key_group)
+    cross join lateral (
+        select t.txn_id from results t
+        where t.key_group = groups.key_group and t.txn_id >= $1 and t.txn_id < $2 and t.txn_id > $4
+        order by t.txn_id limit $3
+    ) found
+    order by found.txn_id limit $3
+) hits
+join results r on r.key_group = hits.key_group and r.txn_id = hits.txn_id
+order by r.txn_id;

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from api.routes.transactions import TransactionFilter
 
 PREFIX_CHARS_MIN = 4
+PREFIX_COUNT_ROWS = 150  # times 128 key groups is what the count may touch
 EXPORT_BATCH_ROWS = 2_000
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -138,7 +139,7 @@ class TransactionStore:
             names = [query.verdict] if query.verdict else [verdict.name for verdict in Verdict]
             return Count(value=max(0, sum(totals.get(name, 0) for name in names)), relation="exact")
         if query.q is not None:
-            page = await self.search(query, sort="txn_id", limit=500, cursor=None)
+            page = await self.search(query, sort="txn_id", limit=PREFIX_COUNT_ROWS, cursor=None)
             return Count(value=len(page.items), relation="at_least" if page.next_cursor else "exact")
         walk = self._walk(query)
         filters = _filters(query, vocabulary)
