@@ -77,8 +77,17 @@ def stop(settings: Settings, endpoints: Endpoints) -> bool:
     drained = False
     with contextlib.suppress(ray.exceptions.RayError):
         drained = bool(ray.get(handle.stop.remote(timeout_s), timeout=timeout_s + 30))
-    ray.kill(handle, no_restart=True)
+    with contextlib.suppress(ray.exceptions.RayError):
+        ray.kill(handle, no_restart=True)
+    disconnect()
     return drained
+
+
+def disconnect() -> None:
+    """Leave the Ray cluster. A process that stays connected is ended by Ray a minute after the cluster is gone."""
+    import ray  # noqa: PLC0415
+
+    ray.shutdown()
 
 
 def status(_settings: Settings, endpoints: Endpoints) -> dict[str, Any]:
