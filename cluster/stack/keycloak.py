@@ -87,7 +87,8 @@ class Keycloak:
     def start(self) -> None:
         """Start it, or keep a running one. The first start imports the realm; a changed realm is imported again."""
         context, folder = self._context, self._context.folder("keycloak")
-        home = self._home(folder)
+        distribution = context.artifacts.unpacked("keycloak", _build, variant=repr(_BUILD_OPTIONS))
+        home = _home(folder, distribution)
         conf = write_private(home / "conf" / "keycloak.conf", self._conf(folder))
         content = json.dumps(self._realm(), indent=1)
         realm_file = home / "data" / "import" / f"{realm.REALM}-realm.json"
@@ -99,7 +100,7 @@ class Keycloak:
         self.stop()
         stale = imported.exists() and imported.read_text(encoding="ascii") != config_digest(content)
         write_private(realm_file, content)
-        class_path = [home / "lib" / "quarkus-run.jar"]
+        class_path = [distribution / "lib" / "quarkus-run.jar"]  # the same for every stack, and so its class archive
         command = java.command(
             [_MAIN, "start", "--optimized", "--import-realm"],
             class_path=class_path,
@@ -120,8 +121,7 @@ class Keycloak:
 
     def stop(self) -> None:
         """Stop it if it runs."""
-        self._context.processes.stop(self.name, timeout_ms=self._context.settings.stop_timeout_ms)
-        self._archives.keep(self.name)
+        self._archives.stop(self._context.processes, self.name, self._context.settings.stop_timeout_ms)
 
     def problem(self) -> str | None:
         """Read the realm's discovery document."""
@@ -135,19 +135,6 @@ class Keycloak:
     def _client(self, timeout_s: float = _TIMEOUT_S) -> httpx.Client:
         verify = ssl.create_default_context(cafile=str(self._context.certificates.ca_file))
         return httpx.Client(base_url=self._context.url("keycloak"), verify=verify, timeout=timeout_s, trust_env=False)
-
-    def _home(self, folder: Path) -> Path:
-        """A home of this stack's own: programs by link from the cache, configuration and data here."""
-        distribution = self._context.artifacts.unpacked("keycloak", _build, variant=repr(_BUILD_OPTIONS))
-        home = folder / "home"
-        for name in ("conf", "data/import"):
-            (home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in ("lib", "providers", "themes"):
-            link = home / name
-            if not link.is_symlink() or link.readlink() != distribution / name:
-                link.unlink(missing_ok=True)
-                link.symlink_to(distribution / name)
-        return home
 
     def _conf(self, folder: Path) -> str:
         context = self._context
@@ -197,6 +184,19 @@ class Keycloak:
                 _expect(removed)
             created = client.post("/admin/realms", content=content, headers={"Content-Type": "application/json"})
             _expect(created)
+
+
+def _home(folder: Path, distribution: Path) -> Path:
+    """A home of this stack's own: programs by link from the cache, configuration and data here."""
+    home = folder / "home"
+    for name in ("conf", "data/import"):
+        (home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in ("lib", "providers", "themes"):
+        link = home / name
+        if not link.is_symlink() or link.readlink() != distribution / name:
+            link.unlink(missing_ok=True)
+            link.symlink_to(distribution / name)
+    return home
 
 
 def _flags(home: Path) -> list[str]:

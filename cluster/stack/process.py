@@ -7,6 +7,7 @@ it belongs to, and a random mark in its environment. A pid alone means nothing: 
 from __future__ import annotations
 
 import contextlib
+import enum
 import hashlib
 import json
 import os
@@ -40,6 +41,14 @@ class ProcessFailedError(ReconError):
         self.name = name
         self.log_file = log_file
         super().__init__(f"{name} {problem}; the end of {log_file}:\n{log_tail(log_file)}")
+
+
+class End(enum.IntEnum):
+    """How a stop went; NOTHING_RAN is false."""
+
+    NOTHING_RAN = 0
+    ENDED = 1  # by itself, when asked
+    KILLED = 2  # because it did not end in time
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,28 +190,29 @@ class Processes:
                 raise ProcessFailedError(name, f"was not ready after {timeout_ms} ms", self.log_file(name))
             time.sleep(poll_ms / 1000)
 
-    def stop(self, name: str, *, timeout_ms: int, stop_signal: signal.Signals = signal.SIGTERM) -> bool:
-        """Stop a process and whatever it left behind in its session; forget its record.
+    def stop(self, name: str, *, timeout_ms: int, stop_signal: signal.Signals = signal.SIGTERM) -> End:
+        """Stop a process and whatever it left behind; forget its record.
 
-        Asks with `stop_signal`, kills after `timeout_ms`. Returns whether anything was running. A recycled pid is not
-        touched: only the record goes.
+        Asks with `stop_signal`, kills after `timeout_ms`. A recycled pid is not touched: only the record goes.
         """
         record = self.record(name)
         if record is None:
-            return False
-        stopped = False
+            return End.NOTHING_RAN
+        end = End.NOTHING_RAN
         offspring: list[tuple[int, int]] = []
         if record.boot_id == boot_id():
             if start_ticks(record.pid) == record.start_ticks:
-                stopped = True
+                end = End.ENDED
                 offspring = _descendants(record.pid)
                 _signal(record.pid, record.start_ticks, stop_signal)
                 if not _wait_gone(record.pid, record.start_ticks, timeout_ms / 1000):
+                    end = End.KILLED
                     _signal(record.pid, record.start_ticks, signal.SIGKILL)
                     _wait_gone(record.pid, record.start_ticks, _KILL_WAIT_S)
-            stopped = _sweep({*offspring, *self.members(record)}) or stopped
+            if _sweep({*offspring, *self.members(record)}):
+                end = max(end, End.ENDED)
         (self._run_dir / f"{name}.json").unlink(missing_ok=True)
-        return stopped
+        return end
 
     def kill(self, name: str) -> None:
         """SIGKILL a process at once, leaving its record as a crash would."""

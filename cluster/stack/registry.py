@@ -88,8 +88,7 @@ class Registry:
 
     def stop(self) -> None:
         """Stop it if it runs."""
-        self._context.processes.stop(self.name, timeout_ms=self._context.settings.stop_timeout_ms)
-        self._archives.keep(self.name)
+        self._archives.stop(self._context.processes, self.name, self._context.settings.stop_timeout_ms)
 
     def problem(self) -> str | None:
         """Ask for the subjects, as the pipeline does."""

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from cluster.stack import process
-from cluster.stack.process import Processes, ProcessFailedError
+from cluster.stack.process import End, Processes, ProcessFailedError
 
 SLEEP = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 STUBBORN = [
@@ -54,7 +54,7 @@ def rewrite(processes, tmp_path, name, **changes):
 def test_a_started_process_is_alive_until_it_is_stopped(processes):
     record = processes.start("sleeper", SLEEP, config="c")
     assert processes.alive("sleeper") == record
-    assert processes.stop("sleeper", timeout_ms=5000)
+    assert processes.stop("sleeper", timeout_ms=5000) is End.ENDED
     assert processes.alive("sleeper") is None
     assert processes.names() == []
 
@@ -98,7 +98,7 @@ def test_who_does_not_listen_is_killed(processes):
     processes.start("stubborn", STUBBORN, config="c")
     wait_for_output(processes, "stubborn")
     began = time.monotonic()
-    assert processes.stop("stubborn", timeout_ms=200)
+    assert processes.stop("stubborn", timeout_ms=200) is End.KILLED
     assert time.monotonic() - began >= 0.2
     assert processes.alive("stubborn") is None
 
