@@ -1,0 +1,227 @@
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
+import { useCallback, useMemo, useState } from "react";
+import { download } from "@/api/client";
+import { queries } from "@/api/queries";
+import type { AuditQuery, AuditRow } from "@/api/types";
+import { Page } from "@/app/Page";
+import desk from "@/features/exceptions/ExceptionsPage.module.css";
+import { plural } from "@/lib/numbers";
+import { fromLocalInput, toLocalInput } from "@/lib/time";
+import { useTriage } from "@/lib/useKeys";
+import { Button } from "@/ui/Button";
+import { Field, Input } from "@/ui/Field";
+import type { GridColumn } from "@/ui/grid/columns";
+import { Grid } from "@/ui/grid/Grid";
+import { Panel } from "@/ui/Panel";
+import { Empty, Failed, Loading } from "@/ui/States";
+import { At } from "@/ui/Time";
+import { sayFailed } from "@/ui/Toasts";
+import s from "./AuditPage.module.css";
+import { Chains } from "./Chains";
+import { type AuditSearch, auditQuery } from "./search";
+
+const route = getRouteApi("/app/audit");
+const rowId = (row: AuditRow) => `${row.chain}:${row.seq}`;
+
+const COLUMNS: GridColumn<AuditRow>[] = [
+  { id: "at", header: "When", width: "108px", cell: (row) => <At at={row.occurred_at} /> },
+  {
+    id: "actor",
+    header: "Who",
+    width: "minmax(110px, 0.6fr)",
+    cell: (row) => <span className="clip">{row.actor}</span>,
+  },
+  {
+    id: "action",
+    header: "What",
+    width: "minmax(150px, 0.8fr)",
+    cell: (row) => <span className="mono clip">{row.action}</span>,
+  },
+  {
+    id: "object",
+    header: "Object",
+    width: "minmax(220px, 1.5fr)",
+    cell: (row) => (
+      <span className="clip">
+        <span className="muted">{row.object_type}</span> <span className="mono">{row.object_id}</span>
+      </span>
+    ),
+  },
+  {
+    id: "ip",
+    header: "From",
+    width: "104px",
+    cell: (row) => <span className="mono clip">{row.source_ip}</span>,
+  },
+  {
+    id: "entry",
+    header: "Entry",
+    width: "minmax(110px, 0.5fr)",
+    cell: (row) => (
+      <span className="mono clip">
+        {row.chain} #{row.seq}
+      </span>
+    ),
+  },
+];
+
+export default function AuditPage() {
+  const search = route.useSearch();
+  const navigate = useNavigate();
+  const change = useCallback(
+    (next: Partial<AuditSearch>) =>
+      void navigate({ from: "/audit", to: "/audit", search: (now) => ({ ...now, ...next }), replace: true }),
+    [navigate],
+  );
+  const query = useMemo(() => auditQuery(search), [search]);
+  const found = useInfiniteQuery(queries.audit(query));
+  const rows = useMemo(() => found.data?.pages.flatMap((page) => page.items) ?? [], [found.data]);
+  const active = rows.find((row) => rowId(row) === search.open);
+  const activate = (row: AuditRow) => change({ open: rowId(row) });
+  useTriage(rows, rowId, search.open, activate, activate);
+  const { fetchNextPage, hasNextPage, isFetchingNextPage } = found;
+  const more = useCallback(() => {
+    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
+  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
+  return (
+    <Page full title="Audit" lead="Who did or saw what" actions={<ExportButton query={query} />}>
+      <Chains onChain={(chain) => change({ chain, open: undefined })} />
+      <Filters key={`${search.actor}.${search.object}`} search={search} change={change} />
+      <div className={s.split}>
+        <div className={desk.list}>
+          {found.isPending && <Loading lines={12} label="Loading the audit trail" />}
+          {found.isError && rows.length === 0 && (
+            <Failed error={found.error} retry={() => void found.refetch()} />
+          )}
+          {found.data && (
+            <Grid
+              label="Audit entries"
+              rows={rows}
+              columns={COLUMNS}
+              rowId={rowId}
+              card={(row) => (
+                <div className={s.card}>
+                  <strong>{row.actor}</strong>
+                  <span className="mono clip">
+                    {row.action} {row.object_id}
+                  </span>
+                  <span className="muted">
+                    <At at={row.occurred_at} />
+                  </span>
+                </div>
+              )}
+              activeId={search.open}
+              onActive={activate}
+              onEnd={more}
+              empty={<Empty title={hasNextPage ? "Still searching" : "No entry matches"} />}
+              foot={<span>{plural(rows.length, "entry", "entries")} loaded</span>}
+            />
+          )}
+        </div>
+        {active && <Entry row={active} />}
+      </div>
+    </Page>
+  );
+}
+
+function Filters({ search, change }: { search: AuditSearch; change: (next: Partial<AuditSearch>) => void }) {
+  const [actor, setActor] = useState(search.actor ?? "");
+  const [action, setAction] = useState(search.action ?? "");
+  const [object, setObject] = useState(search.object ?? "");
+  return (
+    <form
+      className={s.filters}
+      onSubmit={(event) => {
+        event.preventDefault();
+        change({
+          actor: actor || undefined,
+          action: action || undefined,
+          object: object || undefined,
+          open: undefined,
+        });
+      }}
+    >
+      <Field label="Who">
+        <Input value={actor} onChange={(event) => setActor(event.target.value)} />
+      </Field>
+      <Field label="What">
+        <Input value={action} onChange={(event) => setAction(event.target.value)} />
+      </Field>
+      <Field label="Object">
+        <Input value={object} onChange={(event) => setObject(event.target.value)} />
+      </Field>
+      <Field label="From">
+        <Input
+          type="datetime-local"
+          value={toLocalInput(search.since)}
+          onChange={(event) => change({ since: fromLocalInput(event.target.value) })}
+        />
+      </Field>
+      <Field label="Before">
+        <Input
+          type="datetime-local"
+          value={toLocalInput(search.until)}
+          onChange={(event) => change({ until: fromLocalInput(event.target.value) })}
+        />
+      </Field>
+      <Button type="submit" kind="primary">
+        Search
+      </Button>
+      {Object.values(search).some((value) => value !== undefined) && (
+        <Button
+          kind="ghost"
+          onClick={() =>
+            change({
+              actor: undefined,
+              action: undefined,
+              object: undefined,
+              chain: undefined,
+              since: undefined,
+              until: undefined,
+              open: undefined,
+            })
+          }
+        >
+          Clear
+        </Button>
+      )}
+    </form>
+  );
+}
+
+function Entry({ row }: { row: AuditRow }) {
+  return (
+    <aside className={s.side} aria-label="The selected entry">
+      <Panel title={`Entry ${row.seq}`} aside={<span className="mono">{row.chain}</span>}>
+        <dl className={s.facts}>
+          <dt>Request</dt>
+          <dd className="mono">{row.request_id || <span className="muted">none</span>}</dd>
+          <dt>Hash</dt>
+          <dd className="mono">{row.hash}</dd>
+        </dl>
+        <pre className={s.json}>{JSON.stringify(row.details, null, 2)}</pre>
+      </Panel>
+    </aside>
+  );
+}
+
+function ExportButton({ query }: { query: AuditQuery }) {
+  const [busy, setBusy] = useState(false);
+  const run = async () => {
+    setBusy(true);
+    const params = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
+    try {
+      await download("/api/v1/audit/export", params, "audit.csv");
+    } catch (error) {
+      sayFailed(error);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <Button icon="download" busy={busy} onClick={() => void run()}>
+      Export
+    </Button>
+  );
+}

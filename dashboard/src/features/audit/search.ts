@@ -1,0 +1,37 @@
+/** The view state of the audit trail, in the URL, and the query that it makes. */
+
+import type { AuditQuery } from "@/api/types";
+import { compact, type RawSearch, text, whole } from "@/lib/search";
+
+export interface AuditSearch {
+  actor?: string | undefined;
+  action?: string | undefined;
+  object?: string | undefined;
+  chain?: string | undefined;
+  since?: number | undefined;
+  until?: number | undefined;
+  open?: string | undefined;
+}
+
+export function readAuditSearch(raw: RawSearch): AuditSearch {
+  return compact({
+    actor: text(raw, "actor"),
+    action: text(raw, "action"),
+    object: text(raw, "object"),
+    chain: text(raw, "chain"),
+    since: whole(raw, "since"),
+    until: whole(raw, "until"),
+    open: text(raw, "open"),
+  });
+}
+
+export function auditQuery(search: AuditSearch): AuditQuery {
+  return compact({
+    actor: search.actor,
+    action: search.action,
+    object_id: search.object,
+    chain: search.chain,
+    since: search.since,
+    until: search.until,
+  });
+}

@@ -1,0 +1,133 @@
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
+import { useCallback, useMemo } from "react";
+import { queries } from "@/api/queries";
+import type { DeadLetter } from "@/api/types";
+import { Page } from "@/app/Page";
+import desk from "@/features/exceptions/ExceptionsPage.module.css";
+import { count, plural } from "@/lib/numbers";
+import { compact } from "@/lib/search";
+import { useTriage } from "@/lib/useKeys";
+import type { GridColumn } from "@/ui/grid/columns";
+import { Grid } from "@/ui/grid/Grid";
+import { Empty, Failed, Loading } from "@/ui/States";
+import { At } from "@/ui/Time";
+import s from "./DeadLetters.module.css";
+import { Letter } from "./Letter";
+import { type DeadLetterSearch, STATES } from "./search";
+
+const route = getRouteApi("/app/dead-letters");
+const rowId = (row: DeadLetter) => row.id;
+
+const COLUMNS: GridColumn<DeadLetter>[] = [
+  { id: "arrival", header: "Arrived", width: "104px", cell: (row) => <At at={row.arrival} /> },
+  { id: "state", header: "State", width: "84px", cell: (row) => <LetterState state={row.state} /> },
+  {
+    id: "reason",
+    header: "Reason",
+    width: "minmax(130px, 0.7fr)",
+    cell: (row) => row.reason.replaceAll("_", " "),
+  },
+  {
+    id: "detail",
+    header: "Detail",
+    width: "minmax(180px, 1.4fr)",
+    cell: (row) => <span className="quiet clip">{row.detail}</span>,
+  },
+  {
+    id: "place",
+    header: "Log position",
+    width: "minmax(170px, 0.9fr)",
+    cell: (row) => <span className="mono clip">{row.id}</span>,
+  },
+  { id: "size", header: "Bytes", width: "64px", align: "end", cell: (row) => count(row.size_bytes) },
+];
+
+export function LetterState({ state }: { state: DeadLetter["state"] }) {
+  return (
+    <span className={s[state]}>
+      <span aria-hidden="true">{{ new: "●", replayed: "↻", dismissed: "○" }[state]}</span> {state}
+    </span>
+  );
+}
+
+export default function DeadLettersPage() {
+  const search = route.useSearch();
+  const navigate = useNavigate();
+  const change = useCallback(
+    (next: Partial<DeadLetterSearch>) =>
+      void navigate({
+        from: "/dead-letters",
+        to: "/dead-letters",
+        search: (now) => ({ ...now, ...next }),
+        replace: true,
+      }),
+    [navigate],
+  );
+  const filter = useMemo(
+    () => compact({ state: search.state, reason: search.reason }),
+    [search.state, search.reason],
+  );
+  const found = useInfiniteQuery(queries.deadLetters(filter));
+  const rows = useMemo(() => found.data?.pages.flatMap((page) => page.items) ?? [], [found.data]);
+  const activate = (row: DeadLetter) => change({ open: row.id });
+  useTriage(rows, rowId, search.open, activate, activate);
+  const { fetchNextPage, hasNextPage, isFetchingNextPage } = found;
+  const more = useCallback(() => {
+    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
+  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
+  return (
+    <Page full title="Dead letters" lead="Records that could not be read as events">
+      <div className={desk.tabs} role="group" aria-label="State">
+        {[undefined, ...STATES].map((state) => (
+          <button
+            key={state ?? "all"}
+            type="button"
+            className={desk.tab}
+            aria-pressed={search.state === state}
+            onClick={() => change({ state, open: undefined })}
+          >
+            {state === undefined ? "All" : state.charAt(0).toUpperCase() + state.slice(1)}
+          </button>
+        ))}
+      </div>
+      <div className={s.split}>
+        <div className={desk.list}>
+          {found.isPending && <Loading lines={12} label="Loading dead letters" />}
+          {found.isError && rows.length === 0 && (
+            <Failed error={found.error} retry={() => void found.refetch()} />
+          )}
+          {found.data && (
+            <Grid
+              label="Dead letters"
+              rows={rows}
+              columns={COLUMNS}
+              rowId={rowId}
+              card={(row) => (
+                <div className={s.card}>
+                  <LetterState state={row.state} />
+                  <strong>{row.reason.replaceAll("_", " ")}</strong>
+                  <span className="mono clip">{row.id}</span>
+                </div>
+              )}
+              activeId={search.open}
+              onActive={activate}
+              onEnd={more}
+              empty={<Empty title="No dead letter">Every record could be read as an event.</Empty>}
+              foot={<span>{plural(rows.length, "record")} loaded</span>}
+            />
+          )}
+        </div>
+        <aside className={s.side} aria-label="The selected record">
+          {search.open ? (
+            <Letter key={search.open} id={search.open} />
+          ) : (
+            <div className={desk.none}>
+              <Empty title="Choose a record">To see its bytes and what the schema makes of them.</Empty>
+            </div>
+          )}
+        </aside>
+      </div>
+    </Page>
+  );
+}

@@ -1,0 +1,217 @@
+import { useQuery } from "@tanstack/react-query";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { api, take } from "@/api/client";
+import type { Severity } from "@/api/types";
+import { Page } from "@/app/Page";
+import { useSourceNames } from "@/features/transactions/Filters";
+import { BREAK_NAMES, BREAKS, SEVERITIES, sourceLabel } from "@/lib/labels";
+import { parseAmount } from "@/lib/money";
+import { plural } from "@/lib/numbers";
+import { useKeys, useTriage } from "@/lib/useKeys";
+import { feed } from "@/live/feed";
+import { tape, useFeedStatus, useTape } from "@/live/hooks";
+import type { TapeRow } from "@/live/tape";
+import { Button } from "@/ui/Button";
+import { Input, Select } from "@/ui/Field";
+import { Grid } from "@/ui/grid/Grid";
+import { Empty } from "@/ui/States";
+import { LiveCard, liveColumns } from "./columns";
+import s from "./LivePage.module.css";
+import { type LiveSearch, passes } from "./search";
+
+const route = getRouteApi("/app/live");
+const rowId = (row: TapeRow) => row.txn_id;
+const SEED_ROWS = 200;
+
+export default function LivePage() {
+  const search = route.useSearch();
+  const navigate = useNavigate();
+  const view = useTape();
+  const status = useFeedStatus();
+  const sources = useSourceNames();
+  const [paused, setPaused] = useState(false);
+  const atTop = useRef(true);
+  const [activeId, setActiveId] = useState<string>();
+  const seed = useSeed();
+
+  const change = useCallback(
+    (next: Partial<LiveSearch>) =>
+      void navigate({ from: "/live", to: "/live", search: (now) => ({ ...now, ...next }), replace: true }),
+    [navigate],
+  );
+  const columns = useMemo(() => liveColumns(sources), [sources]);
+  const rows = useMemo(() => view.rows.filter((row) => passes(search, row)), [view.rows, search]);
+  const pause = (next: boolean) => {
+    setPaused(next);
+    tape.hold(next || !atTop.current);
+  };
+  useEffect(() => () => tape.hold(false), []);
+  const open = (row: TapeRow) => void navigate({ to: "/transactions/$txnId", params: { txnId: row.txn_id } });
+  useTriage(rows, rowId, activeId, (row) => setActiveId(row.txn_id), open);
+  useKeys({ p: () => pause(!paused) });
+
+  return (
+    <Page
+      full
+      title="Live"
+      lead="Mismatches as they are decided"
+      actions={
+        <>
+          <Button icon={paused ? "play" : "pause"} aria-pressed={paused} onClick={() => pause(!paused)}>
+            {paused ? "Go on" : "Pause"}
+          </Button>
+          <Button kind="ghost" onClick={() => tape.clear()}>
+            Clear
+          </Button>
+        </>
+      }
+    >
+      <div className={s.tools}>
+        <Select
+          aria-label="Kind of break"
+          value={search.break?.[0] ?? ""}
+          onChange={(event) => {
+            const kind = BREAK_NAMES.find((name) => name === event.target.value);
+            change({ break: kind ? [kind] : undefined });
+          }}
+        >
+          <option value="">Any break</option>
+          {BREAK_NAMES.map((kind) => (
+            <option key={kind} value={kind}>
+              {BREAKS[kind].label}
+            </option>
+          ))}
+        </Select>
+        <Select
+          aria-label="Missing source"
+          value={search.missing ?? ""}
+          onChange={(event) => change({ missing: event.target.value || undefined })}
+        >
+          <option value="">Missing anywhere or not</option>
+          {sources.map((name) => (
+            <option key={name} value={name}>
+              Missing at {sourceLabel(name)}
+            </option>
+          ))}
+        </Select>
+        <Select
+          aria-label="Severity"
+          value={search.severity ?? ""}
+          onChange={(event) =>
+            change({ severity: (event.target.value || undefined) as Severity | undefined })
+          }
+        >
+          <option value="">Any severity</option>
+          {Object.entries(SEVERITIES).map(([id, label]) => (
+            <option key={id} value={id}>
+              {label} or worse
+            </option>
+          ))}
+        </Select>
+        <Input
+          aria-label="Currency"
+          className={s.currency}
+          placeholder="Currency"
+          maxLength={3}
+          value={search.currency ?? ""}
+          onChange={(event) =>
+            change({ currency: event.target.value.toUpperCase() || undefined, min: undefined })
+          }
+        />
+        <MinAmount search={search} change={change} />
+      </div>
+      <div className={s.list}>
+        {view.waiting > 0 && (
+          <button type="button" className={s.pill} onClick={() => tape.release(paused)}>
+            {view.waiting} new
+          </button>
+        )}
+        <Grid
+          label="Mismatches, newest first"
+          rows={rows}
+          columns={columns}
+          rowId={rowId}
+          card={(row) => <LiveCard row={row} />}
+          activeId={activeId}
+          onActive={(row) => setActiveId(row.txn_id)}
+          onOpen={open}
+          onTop={(top) => {
+            atTop.current = top;
+            tape.hold(paused || !top);
+          }}
+          rowClass={(row) => (row.verdict === "MATCHED" ? s.healed : undefined)}
+          empty={
+            <Empty
+              title={
+                seed.isPending
+                  ? "Looking for the latest"
+                  : rows.length === view.rows.length
+                    ? "No mismatch so far"
+                    : "None that passes the filters"
+              }
+            >
+              {status.state === "live"
+                ? "The feed is up: a mismatch shows here when it is decided."
+                : "Waiting for the feed."}
+            </Empty>
+          }
+          foot={
+            <>
+              <span>
+                {plural(rows.length, "mismatch", "mismatches")}
+                {rows.length !== view.rows.length && ` of ${view.rows.length}`}
+                {paused && <strong>, paused</strong>}
+              </span>
+              <span className={s.hints}>
+                <kbd>j</kbd> <kbd>k</kbd> move, <kbd>Enter</kbd> open, <kbd>p</kbd> pause
+              </span>
+            </>
+          }
+        />
+      </div>
+    </Page>
+  );
+}
+
+/** Begins the tape with what is stored, and fills it again after a gap. */
+function useSeed() {
+  const seed = useQuery({
+    queryKey: ["live", "seed"],
+    queryFn: ({ signal }) =>
+      take(
+        api.GET("/api/v1/transactions", {
+          params: { query: { verdict: "MISMATCHED", limit: SEED_ROWS } },
+          signal,
+        }),
+      ),
+  });
+  const { data } = seed;
+  useEffect(() => {
+    if (data) tape.seed(data.items, data.items[0]?.decided_at ?? 0);
+  }, [data]);
+  const { refetch } = seed;
+  useEffect(() => feed.on("resync", () => void refetch()), [refetch]);
+  return seed;
+}
+
+function MinAmount({ search, change }: { search: LiveSearch; change: (next: Partial<LiveSearch>) => void }) {
+  const known = /^[A-Z]{3}$/.test(search.currency ?? "");
+  const [text, setText] = useState("");
+  if (!known) return null;
+  return (
+    <Input
+      aria-label="Amount from"
+      className={s.amount}
+      placeholder="Amount from"
+      inputMode="decimal"
+      value={text}
+      onChange={(event) => {
+        setText(event.target.value);
+        const minor =
+          event.target.value === "" ? undefined : parseAmount(event.target.value, search.currency ?? "");
+        if (minor !== null) change({ min: minor });
+      }}
+    />
+  );
+}

@@ -1,0 +1,142 @@
+/** The columns of the transactions list. */
+
+import { Link } from "@tanstack/react-router";
+import type { TransactionRow } from "@/api/types";
+import { sourceLabel } from "@/lib/labels";
+import { oddCells } from "@/lib/legs";
+import type { GridColumn } from "@/ui/grid/columns";
+import { BreakTags, SeverityMark, StateMark, VerdictMark } from "@/ui/marks";
+import { Sum } from "@/ui/Sum";
+import { At } from "@/ui/Time";
+import { LegCell } from "./LegCell";
+import s from "./list.module.css";
+
+export function transactionColumns(
+  sources: readonly string[],
+  moneySorts: boolean,
+): GridColumn<TransactionRow>[] {
+  return [
+    {
+      id: "verdict",
+      header: "Verdict",
+      width: "112px",
+      fixed: true,
+      cell: (row) => (
+        <VerdictMark verdict={row.verdict} late={row.late_sources.length > 0} final={row.final} />
+      ),
+    },
+    {
+      id: "txn_id",
+      header: "Transaction",
+      width: "minmax(152px, 0.9fr)",
+      fixed: true,
+      cell: (row) => (
+        <Link to="/transactions/$txnId" params={{ txnId: row.txn_id }} className={`mono ${s.id}`}>
+          {row.txn_id}
+        </Link>
+      ),
+    },
+    {
+      id: "amount",
+      header: "Amount",
+      width: "128px",
+      align: "end",
+      ...(moneySorts ? { sorts: ["-amount_minor", "amount_minor"] } : {}),
+      cell: (row) => <Sum minor={row.amount_minor} currency={row.currency} />,
+    },
+    ...sources.map(
+      (source): GridColumn<TransactionRow> => ({
+        id: `leg.${source}`,
+        header: sourceLabel(source),
+        width: "minmax(146px, 1fr)",
+        cell: (row) => <LegCell row={row} source={source} odd={oddCells(row)} />,
+      }),
+    ),
+    {
+      id: "breaks",
+      header: "Breaks",
+      width: "minmax(96px, 0.7fr)",
+      cell: (row) =>
+        row.breaks.length > 0 ? <BreakTags breaks={row.breaks} /> : <span className="muted">none</span>,
+    },
+    {
+      id: "spread",
+      header: "Spread",
+      width: "104px",
+      align: "end",
+      extra: true,
+      ...(moneySorts ? { sorts: ["-spread_minor", "spread_minor"] } : {}),
+      cell: (row) =>
+        row.spread_minor === 0 ? (
+          <span className="muted">0</span>
+        ) : (
+          <Sum minor={row.spread_minor} currency={row.currency} />
+        ),
+    },
+    {
+      id: "severity",
+      header: "Severity",
+      width: "92px",
+      extra: true,
+      cell: (row) =>
+        row.severity ? <SeverityMark severity={row.severity} /> : <span className="muted">none</span>,
+    },
+    {
+      id: "exception",
+      header: "Exception",
+      width: "112px",
+      extra: true,
+      cell: (row) =>
+        row.exception_state ? <StateMark state={row.exception_state} /> : <span className="muted">none</span>,
+    },
+    {
+      id: "assignee",
+      header: "Assignee",
+      width: "92px",
+      extra: true,
+      cell: (row) => row.assignee ?? <span className="muted">nobody</span>,
+    },
+    {
+      id: "rules",
+      header: "Rules",
+      width: "54px",
+      extra: true,
+      cell: (row) => `v${row.rules_version}`,
+    },
+    {
+      id: "decided",
+      header: "Decided",
+      width: "92px",
+      align: "end",
+      sorts: ["-decided_at", "decided_at"],
+      cell: (row) => <At at={row.decided_at} />,
+    },
+  ];
+}
+
+/** A transaction on a narrow screen. */
+export function TransactionCard({ row }: { row: TransactionRow }) {
+  return (
+    <div className={s.card}>
+      <div className={s.cardLine}>
+        <VerdictMark verdict={row.verdict} late={row.late_sources.length > 0} final={row.final} />
+        <strong>
+          <Sum minor={row.amount_minor} currency={row.currency} />
+        </strong>
+      </div>
+      <Link to="/transactions/$txnId" params={{ txnId: row.txn_id }} className={`mono ${s.id}`}>
+        {row.txn_id}
+      </Link>
+      <div className={s.cardLine}>
+        {row.breaks.length > 0 ? (
+          <BreakTags breaks={row.breaks.slice(0, 2)} missing={row.missing_sources} />
+        ) : (
+          <span />
+        )}
+        <span className="muted">
+          <At at={row.decided_at} />
+        </span>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,78 @@
+/**
+ * Money, formatted in this one place: integer minor units and a currency in, text out. No floating point.
+ */
+
+/** Currencies whose number of decimals is not two (ISO 4217). */
+const EXPONENTS: Readonly<Record<string, number>> = {
+  ...Object.fromEntries(
+    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(" ").map((code) => [code, 0]),
+  ),
+  ...Object.fromEntries("BHD IQD JOD KWD LYD OMR TND".split(" ").map((code) => [code, 3])),
+  CLF: 4,
+  UYW: 4,
+};
+
+/** Decimals of a currency. */
+export function exponent(currency: string): number {
+  return EXPONENTS[currency] ?? 2;
+}
+
+function grouped(digits: string): string {
+  return digits.replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** The number alone, as in `1,234.50`; negative numbers with a true minus sign. */
+export function amount(minor: number, currency: string): string {
+  const places = exponent(currency);
+  const digits = String(Math.abs(Math.trunc(minor))).padStart(places + 1, "0");
+  const whole = grouped(digits.slice(0, digits.length - places));
+  const fraction = places === 0 ? "" : `.${digits.slice(-places)}`;
+  return `${minor < 0 ? "\u2212" : ""}${whole}${fraction}`;
+}
+
+/** Currency and number, as in `EUR 1,234.50`. The code is used, not the sign: `$` is a dozen currencies. */
+export function money(minor: number, currency: string): string {
+  return `${currency}\u00a0${amount(minor, currency)}`;
+}
+
+/** With its sign even when positive, for differences. */
+export function signedAmount(minor: number, currency: string): string {
+  return minor > 0 ? `+${amount(minor, currency)}` : amount(minor, currency);
+}
+
+const STEPS: readonly [bigint, string][] = [
+  [1_000_000_000n, "bn"],
+  [1_000_000n, "m"],
+  [1_000n, "k"],
+];
+
+/** Rounded down to three or four digits, as in `EUR 1.23 m`, where room is short; the full sum belongs in a title. */
+export function shortMoney(minor: number, currency: string): string {
+  const unit = 10n ** BigInt(exponent(currency));
+  const whole = BigInt(Math.abs(Math.trunc(minor)));
+  const sign = minor < 0 ? "\u2212" : "";
+  for (const [step, suffix] of STEPS) {
+    const size = step * unit;
+    if (whole >= size) {
+      const hundredths = (whole * 100n) / size;
+      const places = hundredths >= 10_000n ? 0 : hundredths >= 1_000n ? 1 : 2;
+      const shown = hundredths / 10n ** BigInt(2 - places);
+      const text = String(shown).padStart(places + 1, "0");
+      const cut = text.length - places;
+      const number = places === 0 ? grouped(text) : `${grouped(text.slice(0, cut))}.${text.slice(cut)}`;
+      return `${currency}\u00a0${sign}${number}\u2009${suffix}`;
+    }
+  }
+  return money(minor, currency);
+}
+
+/** Minor units of a typed number such as `1,234.5`, or null when it is none or has too many decimals. */
+export function parseAmount(text: string, currency: string): number | null {
+  const match = /^(\d{1,15})(?:\.(\d*))?$/.exec(text.replaceAll(",", "").trim());
+  if (!match) return null;
+  const places = exponent(currency);
+  const fraction = match[2] ?? "";
+  if (fraction.length > places) return null;
+  const minor = Number(`${match[1]}${fraction.padEnd(places, "0")}`);
+  return Number.isSafeInteger(minor) ? minor : null;
+}

@@ -1,0 +1,93 @@
+/**
+ * The tape: the mismatches of this sitting, newest first, capped. A transaction has one row; a later revision changes
+ * the row where it stands, so that nothing jumps. While held (paused, or scrolled away from the top), new rows wait.
+ */
+
+import type { LiveResult } from "@/api/types";
+
+export interface TapeRow extends LiveResult {
+  /** When this browser got it. */
+  seenAt: number;
+}
+
+export interface TapeView {
+  rows: readonly TapeRow[];
+  waiting: number;
+  held: boolean;
+}
+
+export const TAPE_ROWS_MAX = 5_000;
+
+export class Tape {
+  private view: TapeView = { rows: [], waiting: 0, held: false };
+  private queue: TapeRow[] = [];
+  private readonly listeners = new Set<() => void>();
+
+  constructor(private readonly rowsMax = TAPE_ROWS_MAX) {}
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  readonly snapshot = (): TapeView => this.view;
+
+  /** Results in the order in which they were decided. */
+  add(results: readonly LiveResult[], seenAt: number): void {
+    const latest = new Map<string, TapeRow>();
+    for (const result of results) {
+      const known = latest.get(result.txn_id);
+      if (!known || result.revision >= known.revision) latest.set(result.txn_id, { ...result, seenAt });
+    }
+    const rows = this.replace(this.view.rows, latest);
+    this.queue = this.replace(this.queue, latest);
+    // What is left is new to the tape; only mismatches begin a row.
+    const fresh = [...latest.values()].filter((row) => row.verdict === "MISMATCHED").reverse();
+    if (this.view.held) {
+      this.queue = [...fresh, ...this.queue].slice(0, this.rowsMax);
+      this.publish({ ...this.view, rows, waiting: this.queue.length });
+    } else {
+      this.publish({ ...this.view, rows: [...fresh, ...rows].slice(0, this.rowsMax) });
+    }
+  }
+
+  /** Begins with what is stored already; keeps what the feed brought meanwhile. */
+  seed(results: readonly LiveResult[], seenAt: number): void {
+    const known = new Set([...this.view.rows, ...this.queue].map((row) => row.txn_id));
+    const older = results.filter((row) => !known.has(row.txn_id)).map((row) => ({ ...row, seenAt }));
+    const rows = [...this.view.rows, ...older].sort((a, b) => b.decided_at - a.decided_at);
+    this.publish({ ...this.view, rows: rows.slice(0, this.rowsMax) });
+  }
+
+  hold(held: boolean): void {
+    if (held === this.view.held) return;
+    if (held) this.publish({ ...this.view, held });
+    else this.release(false);
+  }
+
+  /** Lets the waiting rows in; stays held when asked to. */
+  release(held: boolean): void {
+    const rows = [...this.queue, ...this.view.rows].slice(0, this.rowsMax);
+    this.queue = [];
+    this.publish({ rows, waiting: 0, held });
+  }
+
+  clear(): void {
+    this.queue = [];
+    this.publish({ ...this.view, rows: [], waiting: 0 });
+  }
+
+  private replace(rows: readonly TapeRow[], latest: Map<string, TapeRow>): TapeRow[] {
+    return rows.map((row) => {
+      const next = latest.get(row.txn_id);
+      if (!next) return row;
+      latest.delete(row.txn_id);
+      return next.revision >= row.revision ? { ...next, seenAt: row.seenAt } : row;
+    });
+  }
+
+  private publish(view: TapeView): void {
+    this.view = view;
+    for (const listener of this.listeners) listener();
+  }
+}

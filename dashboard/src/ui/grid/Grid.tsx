@@ -1,0 +1,209 @@
+/**
+ * A virtual grid: thousands of rows, a few dozen elements. Columns and their visibility are TanStack Table's, rows on
+ * screen TanStack Virtual's. The active row follows j and k; the grid itself holds the focus and names the active row.
+ */
+
+import { columnVisibilityFeature, tableFeatures, useTable } from "@tanstack/react-table";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { type KeyboardEvent, type ReactNode, useEffect, useId, useMemo, useRef } from "react";
+import { cx } from "@/lib/cx";
+import { useNarrow } from "@/lib/useNarrow";
+import { Icon } from "../Icon";
+import type { GridColumn } from "./columns";
+import s from "./Grid.module.css";
+
+const features = tableFeatures({ columnVisibilityFeature });
+const ROW_PX = 36;
+const CARD_PX = 84;
+const OVERSCAN_ROWS = 12;
+const NOTHING: Readonly<Record<string, boolean>> = {};
+
+export interface GridProps<T extends object> {
+  label: string;
+  rows: readonly T[];
+  columns: readonly GridColumn<T>[];
+  rowId: (row: T) => string;
+  /** The same row for a narrow screen. */
+  card: (row: T) => ReactNode;
+  activeId?: string | undefined;
+  onActive?: (row: T) => void;
+  onOpen?: (row: T) => void;
+  visibility?: Readonly<Record<string, boolean>>;
+  sort?: string | undefined;
+  onSort?: (sort: string) => void;
+  onEnd?: () => void;
+  /** Tells when the reader leaves the top or comes back to it. */
+  onTop?: (atTop: boolean) => void;
+  rowClass?: (row: T) => string | undefined;
+  foot?: ReactNode;
+  empty?: ReactNode;
+}
+
+export function Grid<T extends object>(props: GridProps<T>) {
+  const { label, rows, columns, rowId, activeId, visibility = NOTHING, onEnd, onTop } = props;
+  const narrow = useNarrow();
+  const scroller = useRef<HTMLDivElement>(null);
+  const base = useId();
+  const byId = useMemo(() => new Map(columns.map((column) => [column.id, column])), [columns]);
+  const definitions = useMemo(() => columns.map(({ id, header }) => ({ id, header })), [columns]);
+  const table = useTable({
+    features,
+    columns: definitions,
+    data: rows as T[],
+    state: { columnVisibility: visibility as Record<string, boolean> },
+  });
+  const shown = table
+    .getVisibleLeafColumns()
+    .flatMap((column) => byId.get(column.id) ?? ([] as GridColumn<T>[]));
+  const template = shown.map((column) => column.width).join(" ");
+  const rowPx = narrow ? CARD_PX : ROW_PX;
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => rowPx,
+    overscan: OVERSCAN_ROWS,
+    getItemKey: (at) => (rows[at] === undefined ? at : rowId(rows[at])),
+  });
+  const items = virtual.getVirtualItems();
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: heights change with the layout alone
+  useEffect(() => virtual.measure(), [narrow]);
+
+  const activeAt = useMemo(
+    () => (activeId === undefined ? -1 : rows.findIndex((row) => rowId(row) === activeId)),
+    [rows, activeId, rowId],
+  );
+  // biome-ignore lint/correctness/useExhaustiveDependencies: follows the selection, not the rows that move under it
+  useEffect(() => {
+    if (activeAt >= 0) virtual.scrollToIndex(activeAt, { align: "auto" });
+  }, [activeId]);
+
+  const lastShown = items.at(-1)?.index ?? 0;
+  useEffect(() => {
+    if (onEnd && rows.length > 0 && lastShown >= rows.length - 10) onEnd();
+  }, [onEnd, rows.length, lastShown]);
+
+  function onKeyDown(event: KeyboardEvent) {
+    if (event.target !== event.currentTarget) return;
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15 }[event.key];
+    if (step !== undefined && rows.length > 0) {
+      event.preventDefault();
+      const row = rows[Math.max(0, Math.min(rows.length - 1, activeAt + step))];
+      if (row !== undefined) props.onActive?.(row);
+    }
+  }
+
+  return (
+    <div className={s.frame}>
+      <div
+        ref={scroller}
+        className={s.scroller}
+        role="grid"
+        aria-label={label}
+        aria-rowcount={rows.length + 1}
+        aria-activedescendant={activeAt >= 0 ? `${base}${activeId}` : undefined}
+        tabIndex={0}
+        onKeyDown={onKeyDown}
+        onScroll={(event) => onTop?.(event.currentTarget.scrollTop < 8)}
+      >
+        <div className={cx(s.header, narrow && s.headerNarrow)} role="rowgroup">
+          <div className={s.headRow} role="row" aria-rowindex={1} style={{ gridTemplateColumns: template }}>
+            {shown.map((column) => (
+              <HeadCell key={column.id} column={column} sort={props.sort} onSort={props.onSort} />
+            ))}
+          </div>
+        </div>
+        {rows.length === 0 && (
+          <div role="rowgroup">
+            <div role="row">
+              <div role="gridcell" aria-colspan={shown.length}>
+                {props.empty}
+              </div>
+            </div>
+          </div>
+        )}
+        <div
+          className={cx(s.rows, narrow && s.rowsNarrow)}
+          role="rowgroup"
+          style={{ height: virtual.getTotalSize() }}
+        >
+          {items.map((item) => {
+            const row = rows[item.index];
+            if (row === undefined) return null;
+            const id = rowId(row);
+            return (
+              // biome-ignore lint/a11y/useKeyWithClickEvents: keys are handled by the grid
+              <div
+                key={id}
+                id={`${base}${id}`}
+                role="row"
+                aria-rowindex={item.index + 2}
+                aria-selected={id === activeId}
+                className={cx(s.row, id === activeId && s.active, props.rowClass?.(row))}
+                style={{
+                  height: rowPx,
+                  transform: `translateY(${item.start}px)`,
+                  gridTemplateColumns: narrow ? "minmax(0, 1fr)" : template,
+                }}
+                onClick={(event) => {
+                  if ((event.target as HTMLElement).closest("a, button, input")) return;
+                  props.onActive?.(row);
+                  props.onOpen?.(row);
+                }}
+              >
+                {narrow ? (
+                  <div role="gridcell" className={s.card}>
+                    {props.card(row)}
+                  </div>
+                ) : (
+                  shown.map((column) => (
+                    <div
+                      key={column.id}
+                      role="gridcell"
+                      className={cx(s.cell, column.align === "end" && s.end)}
+                    >
+                      {column.cell(row)}
+                    </div>
+                  ))
+                )}
+              </div>
+            );
+          })}
+        </div>
+      </div>
+      {props.foot && <div className={s.foot}>{props.foot}</div>}
+    </div>
+  );
+}
+
+function HeadCell<T>({
+  column,
+  sort,
+  onSort,
+}: {
+  column: GridColumn<T>;
+  sort: string | undefined;
+  onSort: ((sort: string) => void) | undefined;
+}) {
+  const at = sort === undefined ? -1 : (column.sorts?.indexOf(sort) ?? -1);
+  const direction = at === -1 ? undefined : sort?.startsWith("-") ? "descending" : "ascending";
+  const next = column.sorts?.[(at + 1) % column.sorts.length];
+  return (
+    <div
+      role="columnheader"
+      className={cx(s.headCell, column.align === "end" && s.end)}
+      aria-sort={direction ?? (column.sorts && onSort ? "none" : undefined)}
+    >
+      {next !== undefined && onSort ? (
+        <button type="button" className={s.sort} onClick={() => onSort(next)}>
+          {column.header}
+          <span className={s.arrow}>
+            {direction && <Icon name={direction === "descending" ? "down" : "up"} size={12} />}
+          </span>
+        </button>
+      ) : (
+        column.header
+      )}
+    </div>
+  );
+}
