@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
+from starlette.types import Lifespan
 
 from api import problems
 from api.dashboard import Dashboard
@@ -30,7 +31,7 @@ ROUTERS = (
 )
 
 
-def bare_app(lifespan: object = None) -> FastAPI:
+def bare_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """The routes without anything behind them: enough to draw the OpenAPI document."""
     app = FastAPI(
         title="recon",
@@ -39,12 +40,12 @@ def bare_app(lifespan: object = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lifespan,  # type: ignore[arg-type] - None or a lifespan
+        lifespan=lifespan,
     )
     for router in ROUTERS:
         app.include_router(router)
-    problems.install(app)
-    app.openapi = lambda: document(app)  # type: ignore[method-assign] - FastAPI's own way to replace it
+    problems.install(app, [route for router in ROUTERS for route in router.routes])
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's own way to replace it
     return app
 
 

@@ -1,8 +1,8 @@
 """Writes the service's audit chain: entries of many requests share a transaction, and each request waits for its own.
 
 A single chain needs one writer at a time, so the entries that arrive while one transaction commits go into the next: at
-200 reads a second that is a handful per commit, without any timer. The row of `audit_heads` is the lock between replicas
-and the anchor of the chain's end in one.
+200 reads a second that is a handful per commit, without any timer. The row of `audit_heads` is both the lock between
+replicas and the anchor of the chain's end.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def audit_entry(
 
 
 def clean(value: Any) -> Any:
-    """The value as jsonb can hold it and give it back unchanged: no NUL, no lone surrogates, no floats, bounded text."""
+    """The value as jsonb holds it and gives it back unchanged: no NUL, no lone surrogates, no floats, bounded text."""
     match value:
         case str():
             text = value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

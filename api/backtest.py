@@ -17,12 +17,11 @@ from api.options import Limits
 from api.ports import Judge
 from api.problems import NotFoundError, TooManyError, UnavailableError
 from api.queries import queries
-from api.severity import breaks_of
+from api.severity import breaks_of, verdict_of
 from api.store.vocabulary import Vocabulary, VocabularyReader
 from api.times import from_millis, millis
 from schemas.events import Status
 from schemas.rules import RuleSet
-from schemas.verdicts import Verdict
 
 EXAMPLES_MAX = 50
 BATCH_ROWS = 5_000
@@ -152,8 +151,8 @@ class _Tally:
             self._examples.append(
                 FlipExample(
                     txn_id=row["txn_id"],
-                    was=Verdict(row["verdict"]).name,
-                    would_be=Verdict(now["verdict"]).name,
+                    was=verdict_of(row["verdict"]),
+                    would_be=verdict_of(now["verdict"]),
                     was_breaks=breaks_of(row["breaks"]),
                     would_be_breaks=breaks_of(now["breaks"]),
                     currency=row["currency"],
@@ -167,8 +166,8 @@ class _Tally:
         """By old and new verdict; the same verdict with other breaks counts too."""
         return [
             Flip(
-                was=Verdict(was).name,
-                would_be=Verdict(would_be).name,
+                was=verdict_of(was),
+                would_be=verdict_of(would_be),
                 count=sum(count for count, _ in money.values()),
                 amounts=[
                     Money(currency=currency, count=count, amount_minor=amount)

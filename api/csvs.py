@@ -6,7 +6,7 @@ import contextlib
 import csv
 import io
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from fastapi.responses import StreamingResponse
@@ -57,14 +57,14 @@ class ExportSlots:
 
 
 def stream_csv(
-    slots: ExportSlots, caller: Caller, rows: AsyncIterator[Sequence[Sequence[object]]], filename: str
+    slots: ExportSlots, caller: Caller, rows: AsyncGenerator[Sequence[Sequence[object]]], filename: str
 ) -> StreamingResponse:
     """Batches of rows as a download. The slot is freed when the stream ends, however it ends."""
     slots.take(caller.subject)
 
     async def body() -> AsyncIterator[bytes]:
         try:
-            async with contextlib.aclosing(rows) as batches:  # type: ignore[type-var] - an async generator
+            async with contextlib.aclosing(rows) as batches:
                 async for batch in batches:
                     yield csv_chunk(batch)
         finally:

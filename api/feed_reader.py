@@ -33,7 +33,7 @@ OnGap = Callable[[int, str], Awaitable[None]]
 
 
 class FeedReader:
-    """One subscription per replica. Calls back for each flush, for other messages, and for gaps that cannot be filled."""
+    """One subscription per replica. Calls back for each flush, other messages, and gaps that cannot be filled."""
 
     def __init__(self, redis: Redis, prefix: str, on_flush: OnFlush, on_other: OnOther, on_gap: OnGap) -> None:
         self._redis = redis
@@ -65,7 +65,7 @@ class FeedReader:
         told = await self._redis.get(self._prefix + FEED_SEQ)
         newest = int(told) if told else 0
         if self._newest is None:
-            entries = await self._redis.xrevrange(self._prefix + STREAM, count=WARM_UP_MESSAGES)
+            entries: Any = await self._redis.xrevrange(self._prefix + STREAM, count=WARM_UP_MESSAGES)
             for number, body in _entries(reversed(entries)):
                 await self._flush(number, body)
             self._newest = max(self._newest or 0, newest)

@@ -1,7 +1,7 @@
 """The live feed: Socket.IO over websockets, fed from Redis by each replica for its own sockets.
 
-Every replica subscribes to the feed itself, so broadcasts need no bus between replicas, and nothing that a replica reads
-from Redis is more than JSON. Sockets that keep up sit in rooms and get each message encoded once for all. One whose
+Every replica subscribes to the feed itself, so broadcasts need no bus between replicas, and what a replica reads from
+Redis is never more than JSON. Sockets that keep up sit in rooms and get each message encoded once for all. One whose
 unacknowledged bytes pass its window leaves the rooms; when it acknowledges, it catches up from the ring and returns;
 when it does not in time, it is dropped. Memory per socket is bounded by the window, end to end through any proxy.
 """

@@ -1,7 +1,7 @@
 """Metrics of the catalogue: each replica keeps its own and leaves them in Redis; any replica can show them all.
 
-A scrape reaches one replica, whichever the proxy picks. So every replica stores its exposition under a key that expires,
-and /metrics joins what is there, with a label that says whose it is.
+A scrape reaches one replica, whichever the proxy picks. So every replica stores its exposition under a key that
+expires, and /metrics joins what is there, with a label that says whose it is.
 """
 
 from __future__ import annotations
@@ -98,4 +98,4 @@ def joined(texts: dict[str, str]) -> str:
         def collect(self) -> Iterable[Family]:
             return families.values()
 
-    return generate_latest(_Joined()).decode()  # type: ignore[arg-type] - a collector is all it needs
+    return generate_latest(_Joined()).decode()

@@ -1,4 +1,4 @@
-"""What surrounds every request: an id, a body limit, security headers, counts. Plain ASGI, so that streams stay streams."""
+"""What surrounds every request: an id, a body limit, security headers, counts. Plain ASGI: streams stay streams."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 def security_headers(sign_in_origin: str) -> dict[str, str]:
-    """Headers for every answer. The dashboard may talk to this origin and to the sign-in service, and to nobody else."""
+    """Headers for every answer. The dashboard may talk to this origin and the sign-in service, and to nobody else."""
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",

@@ -1,4 +1,4 @@
-"""What the service needs from elsewhere in recon, filled in by `cluster.serve_app`: the core's judgement, and the log."""
+"""What the service needs from elsewhere in recon, filled in by `cluster.serve_app`: the core's judgement, the log."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match, Route
 
 from api.models.common import FieldProblem, Problem
 from schemas.errors import ReconError
@@ -142,17 +142,17 @@ def respond_to(request: Request, error: ProblemError) -> Response:
     )
 
 
-def _methods(request: Request) -> set[str]:
+def _methods(request: Request, routes: Sequence[BaseRoute]) -> set[str]:
     """All methods that the request's path has, over all routes."""
     methods: set[str] = set()
-    for route in request.app.routes:
+    for route in routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods or set()
     return methods
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of the app in the one shape."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Answer every error of the app in the one shape. `routes` are all that the app includes."""
 
     async def on_problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, ProblemError)  # noqa: S101 - registered for this class only
@@ -173,8 +173,8 @@ def install(app: FastAPI) -> None:
         kind = known.kind if known else f"http-{error.status_code}"
         title = known.title if known else str(error.detail)
         headers = dict(error.headers or {})
-        if error.status_code == 405:  # noqa: PLR2004 - HTTP; the router names the methods of one route only
-            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_methods(request, routes)))
         return respond(request, error.status_code, kind, title, headers=headers)
 
     async def on_bug(request: Request, error: Exception) -> Response:

@@ -75,7 +75,7 @@ async def _record_read(request: Request, caller: Caller, operation: str, access:
 
 
 def _refuse_repeated(request: Request) -> None:
-    """A parameter given twice means two things; which one wins would differ between us and whatever stands before us."""
+    """A parameter given twice means two things; which one wins differs between us and whatever stands before us."""
     seen: set[str] = set()
     for name, _ in request.query_params.multi_items():
         if name in seen and name not in LIST_PARAMETERS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,7 @@ from api.store.transactions import TransactionStore
 from api.store.vocabulary import VocabularyReader
 from api.tokens import FetchKeys, KeySet, TokenVerifier, fetch_from
 from api.watch import Housekeeper
-from schemas.metrics import AUDIT_COMMITS, AUDIT_ENTRIES, AUDIT_REFUSED, RATE_REFUSED, SIGNING_KEYS_FRESH
+from schemas.metrics import AUDIT_COMMITS, AUDIT_ENTRIES, AUDIT_REFUSED, RATE_REFUSED, SIGNING_KEYS_FRESH, Metric
 
 REDIS_TIMEOUT_S = 2.0
 
@@ -125,7 +126,7 @@ class Services:
 
     async def _keep_metrics(self) -> None:
         told: dict[str, int] = {}
-        counters = {
+        counters: dict[Metric, Callable[[], int]] = {
             AUDIT_ENTRIES: lambda: self.audit.entries,
             AUDIT_COMMITS: lambda: self.audit.commits,
             AUDIT_REFUSED: lambda: self.audit.refused,

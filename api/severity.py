@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from api.models.common import SeverityName
 from api.models.rules import Severities
-from schemas.verdicts import Break, break_names
+from schemas.verdicts import Break, Verdict, break_names
 
 LEVELS: tuple[SeverityName, ...] = ("low", "medium", "high", "critical")
 
@@ -59,6 +59,11 @@ class SeverityScale:
     def needs_second_person(self, amount_minor: int, currency: str) -> bool:
         """Whether resolving it waits for a second person; the database enforces the same."""
         return amount_minor > self.second_person_above.get(currency, self.second_person_above["default"])
+
+
+def verdict_of(code: int) -> Any:
+    """The name of a stored verdict, typed loosely because pydantic checks it against the literal."""
+    return Verdict(code).name
 
 
 def breaks_of(mask: int) -> list[Any]:

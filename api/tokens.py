@@ -2,7 +2,7 @@
 
 What is refused, and why it matters:
 - any algorithm off the list, and any that does not fit the key's own type (`none`; HS256 keyed with our public key),
-- a key id that the issuer does not publish (asked again at most every `refetch_gap_s`, so that forged ids cost nothing),
+- a key id that the issuer does not publish (asked at most every `refetch_gap_s`, so that forged ids cost nothing),
 - identity and refresh tokens (`typ` other than Bearer): they are not meant for an API,
 - a token without one of the realm's roles.
 When the issuer does not answer, the keys known so far go on serving for `keys_stale_s`.

@@ -53,7 +53,7 @@ class Step:
     reason_code: str | None = None
 
 
-def take(desk: Desk, step: Step, *, needs_second_person: bool) -> Desk:
+def take(desk: Desk, step: Step, *, needs_second_person: bool) -> Desk:  # noqa: PLR0911 - one line per action
     """The exception after a step. Raises ConflictError for an illegal one, SecondPersonError for a maker as checker."""
     if desk.state not in LEGAL[step.action]:
         raise ConflictError(f"{step.action} is not possible while it is {desk.state}.")

@@ -1,8 +1,9 @@
 """Ray Serve: the REST app and the live feed as two applications, put together from settings and endpoints.
 
 They are separate because a websocket holds one of a replica's request slots for as long as it lasts: REST must never
-wait behind sockets. Both are served by the same HTTPS proxy, one on each node. A replica reads endpoints.json itself, so
-no password is an argument that Ray would keep; `rest` and `live` also serve a Serve config file (deploy/serve_config.yaml).
+wait behind sockets. Both are served by the same HTTPS proxy, one on each node. A replica reads endpoints.json
+itself, so that no password is an argument that Ray would keep. `rest` and `live` serve a Serve config file too
+(deploy/serve_config.yaml).
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class _RestReplica:
     def __init__(self, args: ServeArgs) -> None:
         self._options = _replica_options(args)
 
-    def __serve_build_asgi_app__(self) -> Any:  # noqa: PLW3201 - Serve's own name
+    def __serve_build_asgi_app__(self) -> Any:
         """The app."""
         from api.app import build_app  # noqa: PLC0415 - a replica needs one of the two
 
@@ -151,7 +152,7 @@ class _LiveReplica:
     def __init__(self, args: ServeArgs) -> None:
         self._options = _replica_options(args)
 
-    def __serve_build_asgi_app__(self) -> Any:  # noqa: PLW3201 - Serve's own name
+    def __serve_build_asgi_app__(self) -> Any:
         """The app."""
         from api.live import build_live  # noqa: PLC0415 - a replica needs one of the two
 
@@ -162,7 +163,7 @@ def rest(args: ServeArgs) -> Any:
     """The REST application: the API under /api/v1, health, metrics, and the dashboard's files."""
     from ray import serve  # noqa: PLC0415 - slow to import, and it reads its environment then
 
-    deployment = serve.deployment(
+    deployment: Any = serve.deployment(
         serve.ingress()(_RestReplica),
         name=REST,
         num_replicas=args.replicas,
@@ -182,7 +183,7 @@ def live(args: ServeArgs) -> Any:
     """The live feed, to be mounted at /socket.io."""
     from ray import serve  # noqa: PLC0415 - slow to import, and it reads its environment then
 
-    deployment = serve.deployment(
+    deployment: Any = serve.deployment(
         serve.ingress()(_LiveReplica),
         name=LIVE,
         num_replicas=args.replicas,
@@ -260,4 +261,4 @@ def stop(settings: Settings, endpoints: Endpoints) -> None:
                 time.sleep(DRAIN_NOTICE_S)
     except redis.RedisError:
         pass  # clients see the connection close instead
-    serve.shutdown()
+    serve.shutdown()  # type: ignore[no-untyped-call]

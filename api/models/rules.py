@@ -29,20 +29,21 @@ class AmountLevels(Body):
     critical_minor: AmountMinor
 
 
+KINDS_DEFAULT: dict[BreakName, SeverityName] = {
+    "CONFLICT": "high",
+    "DUPLICATE": "high",
+    "AMOUNT": "medium",
+    "CURRENCY": "high",
+    "STATUS": "medium",
+    "TIMESTAMP": "low",
+    "MISSING": "medium",
+}
+
+
 class Severities(Body):
     """How grave a mismatch is: the graver of its worst kind and its amount."""
 
-    kinds: dict[BreakName, SeverityName] = Field(
-        default_factory=lambda: {
-            "CONFLICT": "high",
-            "DUPLICATE": "high",
-            "AMOUNT": "medium",
-            "CURRENCY": "high",
-            "STATUS": "medium",
-            "TIMESTAMP": "low",
-            "MISSING": "medium",
-        }
-    )
+    kinds: dict[BreakName, SeverityName] = Field(default_factory=lambda: dict(KINDS_DEFAULT))
     amounts: dict[CurrencyKey, AmountLevels] = Field(
         default_factory=lambda: {"default": AmountLevels(high_minor=1_000_000, critical_minor=10_000_000)},
         max_length=200,

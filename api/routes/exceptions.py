@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import ConfigDict, Field
 
-from api.models.common import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Person, TxnId
+from api.models.common import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, BreakName, Person, TxnId
 from api.models.exceptions import (
     BulkApply,
     BulkPreview,
@@ -34,10 +34,9 @@ class ExceptionQuery(ExceptionFilter):
 
     model_config = ConfigDict(strict=False)
 
-    breaks: Annotated[
-        list[Annotated[str, Field(pattern="^(CONFLICT|DUPLICATE|AMOUNT|CURRENCY|STATUS|TIMESTAMP|MISSING)$")]],
-        Field(max_length=7, alias="break", description="Any of these kinds."),
-    ] = []  # type: ignore[assignment] - the same names under the query's alias
+    breaks: list[BreakName] = Field(
+        default_factory=list, max_length=7, alias="break", description="Any of these kinds."
+    )
     sort: Annotated[ExceptionSort, Field(description="`-updated_at` only in buckets that people have touched.")] = (
         "-decided_at"
     )

@@ -21,7 +21,7 @@ async def get_me(caller: CallerDep) -> Me:
     return Me(
         username=caller.username,
         name=caller.name,
-        role=caller.role.label,  # type: ignore[arg-type] - labels are the literal's values, tested
+        role=caller.role.label,  # type: ignore[arg-type]  # labels are the literal's values, tested
         subject=caller.subject,
         token_expires=caller.expires_s * 1_000,
         allowed=allowed_operations(caller.role),

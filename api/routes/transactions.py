@@ -10,7 +10,16 @@ from pydantic import Field
 
 from api.csvs import stream_csv
 from api.models.audit import AuditList
-from api.models.common import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, QueryShape, BreakName, Count, TimeBound, TxnId, VerdictName
+from api.models.common import (
+    PAGE_ROWS_DEFAULT,
+    PAGE_ROWS_MAX,
+    BreakName,
+    Count,
+    QueryShape,
+    TimeBound,
+    TxnId,
+    VerdictName,
+)
 from api.models.transactions import TransactionDetail, TransactionPage, TransactionSort
 from api.routing import guarded_router
 from api.state import CallerDep, ServicesDep
@@ -22,7 +31,9 @@ class TransactionFilter(QueryShape):
     """Filters; everything left out matches all."""
 
     verdict: VerdictName | None = None
-    breaks: Annotated[list[BreakName], Field(max_length=7, alias="break", description="Any of these kinds.")] = []
+    breaks: list[BreakName] = Field(
+        default_factory=list, max_length=7, alias="break", description="Any of these kinds."
+    )
     source: Annotated[str | None, Field(max_length=64, description="A source that has spoken.")] = None
     missing_source: Annotated[str | None, Field(max_length=64)] = None
     late: Annotated[bool | None, Field(description="A leg arrived after the window.")] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -113,7 +113,7 @@ class Trail:
             return rows, None, False
         return rows, (end["occurred_at"], end["chain"], end["seq"]), True
 
-    async def export(self, query: AuditFilter) -> AsyncIterator[list[list[object]]]:
+    async def export(self, query: AuditFilter) -> AsyncGenerator[list[list[object]]]:
         """Batches of cells, the heading first; at most `export_rows`."""
         yield [
             [

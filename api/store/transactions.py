@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from api.models.transactions import (
 from api.options import Limits
 from api.problems import InvalidError, NotFoundError
 from api.queries import queries
-from api.severity import breaks_of
+from api.severity import breaks_of, verdict_of
 from api.store.search import MISMATCH_SCAN_ROWS, Filters, Found, Key, Walk, read_cursor, walk_page
 from api.store.totals import Totals
 from api.store.vocabulary import Vocabulary, VocabularyReader
@@ -74,7 +74,7 @@ class TransactionStore:
             base, scan = f"r.verdict = {Verdict.PENDING.value}", MISMATCH_SCAN_ROWS
         elif query.verdict is None and query.breaks:
             base, scan = f"r.verdict <> {Verdict.MATCHED.value}", MISMATCH_SCAN_ROWS
-        typed: Key = key  # type: ignore[assignment] - the literal of the query, less the sign and txn_id
+        typed: Key = key  # type: ignore[assignment]  # the literal of the query, less the sign and txn_id
         return Walk(
             typed,
             descending=sort.startswith("-"),
@@ -164,7 +164,7 @@ class TransactionStore:
         estimate = int(orjson.loads(plan)[0]["Plan"]["Plan Rows"]) if isinstance(plan, str) else 0
         return Count(value=max(estimate, row["n"]), relation="estimate")
 
-    async def export(self, query: TransactionFilter) -> AsyncIterator[list[list[object]]]:
+    async def export(self, query: TransactionFilter) -> AsyncGenerator[list[list[object]]]:
         """Batches of cells, the heading first; at most `export_rows`. Each batch is a statement of its own."""
         vocabulary = await self._vocabulary.get()
         yield [_heading(vocabulary)]
@@ -298,7 +298,7 @@ def _events(events: Sequence[Any], redelivered: set[int], vocabulary: Vocabulary
 def _revision(row: Any, vocabulary: Vocabulary) -> Revision:
     return Revision(
         revision=row["revision"],
-        verdict=Verdict(row["verdict"]).name,
+        verdict=verdict_of(row["verdict"]),
         final=row["final"],
         breaks=breaks_of(row["breaks"]),
         missing_sources=source_names(row["missing"], vocabulary.names),

@@ -13,7 +13,7 @@ from api.db import Database
 from api.models.rules import RulesBody
 from api.models.transactions import Leg, TransactionRow
 from api.queries import queries
-from api.severity import SeverityScale, breaks_of
+from api.severity import SeverityScale, breaks_of, verdict_of
 from api.times import millis
 from schemas.events import SourceSpec
 from schemas.rules import RuleSet
@@ -54,7 +54,7 @@ class Vocabulary:
         return TransactionRow(
             txn_id=row["txn_id"],
             revision=row["revision"],
-            verdict=Verdict(row["verdict"]).name,
+            verdict=verdict_of(row["verdict"]),
             final=row["final"],
             breaks=breaks,
             missing_sources=source_names(row["missing"], self.names),

@@ -56,7 +56,7 @@ def test_every_operation_is_in_the_table() -> None:
 
 def test_the_matrix_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
-        print("\n" + matrix())
+        print("\n" + matrix())  # noqa: T201 - the run shows who may do what
 
 
 @pytest.mark.parametrize("case", OPERATIONS, ids=[operation for operation, _, _ in OPERATIONS])

@@ -277,7 +277,9 @@ def test_the_database_knows_maker_and_checker(as_user: User, make: Callable[...,
     where = f"where key_group = {group} and txn_id = '{txn_id}'"
     assert refused_by_database(ledger, f"{BIG_ONE} values ({group}, '{txn_id}', 'resolved', 'timing', 'a', 'a', null)")
     assert refused_by_database(ledger, f"{BIG_ONE} values ({group}, '{txn_id}', 'resolved', 'timing', 'a', 'a', 'b')")
-    assert refused_by_database(ledger, f"{BIG_ONE} values ({group}, '{txn_id}', 'resolved', 'healed', null, null, null)")
+    assert refused_by_database(
+        ledger, f"{BIG_ONE} values ({group}, '{txn_id}', 'resolved', 'healed', null, null, null)"
+    )
     act(as_user("anna"), txn_id, "resolve", 0, reason_code="timing")
     resolve = "update exceptions set version = version + 1, state = 'resolved'"
     assert refused_by_database(ledger, f"{resolve} {where}")

@@ -119,7 +119,7 @@ async def connected(server: Server, acknowledges: bool = True, **auth: Any) -> A
 async def refused(server: Server, **auth: Any) -> dict[str, Any]:
     client = Client()
     reasons: list[Any] = []
-    client.sio.on("connect_error", lambda data: reasons.append(data))
+    client.sio.on("connect_error", reasons.append)
     with pytest.raises(socketio.exceptions.ConnectionError):
         await client.sio.connect(server.url, auth=auth, transports=["websocket"], wait_timeout=10)
     await client.sio.disconnect()
@@ -136,7 +136,10 @@ def matchers(options: ApiOptions) -> Any:
 async def test_every_replica_hears_every_flush_once(
     live_servers: list[Server], matchers: Matchers, tokens: Tokens
 ) -> None:
-    async with connected(live_servers[0], token=tokens("vera")) as one, connected(live_servers[1], token=tokens("anna")) as two:
+    async with (
+        connected(live_servers[0], token=tokens("vera")) as one,
+        connected(live_servers[1], token=tokens("anna")) as two,
+    ):
         sent = [matchers.flush() for _ in range(20)]
         for client in (one, two):
             await client.until(lambda client=client: client.seqs()[-1:] == sent[-1:])
@@ -150,7 +153,13 @@ async def test_without_a_valid_token_nobody_listens(
     live_servers: list[Server], options: ApiOptions, trusted_key: TrustedKey
 ) -> None:
     expired = trusted_key.sign(options, iat=1_700_000_000, exp=1_700_000_300)
-    for auth in ({}, {"token": "x"}, {"token": expired}, {"token": trusted_key.sign(options, aud="other")}, {"token": 7}):
+    for auth in (
+        {},
+        {"token": "x"},
+        {"token": expired},
+        {"token": trusted_key.sign(options, aud="other")},
+        {"token": 7},
+    ):
         assert (await refused(live_servers[0], **auth))["status"] == 401
     without_role = trusted_key.sign(options, realm_access={"roles": []})
     assert (await refused(live_servers[0], token=without_role))["status"] == 403
@@ -351,9 +360,7 @@ async def test_one_caller_opens_only_so_many_sockets(
                 pass
 
 
-async def test_listening_is_in_the_audit_trail(
-    live_servers: list[Server], tokens: Tokens, ledger: Ledger
-) -> None:
+async def test_listening_is_in_the_audit_trail(live_servers: list[Server], tokens: Tokens, ledger: Ledger) -> None:
     async with connected(live_servers[0], token=tokens("arno"), topics=["verdict"]):
         pass
     await asyncio.sleep(0.5)

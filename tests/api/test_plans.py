@@ -1,30 +1,38 @@
 """Every list is quick however many rows there are: plans on a filled table, and bounds on the rows they touch.
 
 A plan's cost follows the rows and buffers that it touches, so the proof is a bound on these, which holds for fifty
-million rows as for this half million, because every bounded walk stops at its limit. `scripts`-size runs are done with
-`python -m tests.api.filled_timing` (see docs/api.md for the figures).
+million rows as for this half million, because every bounded walk stops at its limit.
+`tests/load/fill.py` measures the same searches on any number of rows.
 """
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 
+from api.access import Role
+from api.audit_log import AuditLog
+from api.caller import Caller
 from api.db import Database
+from api.desk_feed import DeskFeed
+from api.models.exceptions import ExceptionFilter
 from api.options import ApiOptions, Limits
+from api.routes.transactions import TransactionQuery
+from api.services import connect_redis
+from api.store.exceptions import ExceptionStore
 from api.store.totals import Totals
 from api.store.transactions import TransactionStore
 from api.store.vocabulary import VocabularyReader
-from schemas.events import key_group_of
+from schemas.events import Status, key_group_of
 
 from .filled import fill
 
 if TYPE_CHECKING:
     from .conftest import Ledger
-
 pytestmark = pytest.mark.stack
 
 ROWS = 400_000
@@ -33,7 +41,7 @@ TOUCHED_MAX = 25_000  # rows that any one statement may read: the walk and a lit
 BUFFERS_MAX = 9_000  # pages of 8 kB
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def _filled(ledger: Ledger) -> None:
     async def run() -> None:
         connection = await asyncpg.connect(**ledger.postgres.connect_kwargs("owner"))
@@ -89,7 +97,7 @@ class _Recorded:
 
         return Wrapped()
 
-    async def __aexit__(self, *error: Any) -> Any:
+    async def __aexit__(self, *error: object) -> Any:
         return await self._manager.__aexit__(*error)
 
 
@@ -140,9 +148,7 @@ def store(recorder: Recorder) -> TransactionStore:
 
 
 @pytest.mark.parametrize("query", SEARCHES.values(), ids=SEARCHES.keys())
-async def test_a_search_touches_few_rows(query: dict[str, Any], options: ApiOptions, _filled: None) -> None:
-    from api.routes.transactions import TransactionQuery
-
+async def test_a_search_touches_few_rows(query: dict[str, Any], options: ApiOptions) -> None:
     recorder = Recorder(options)
     try:
         made = TransactionQuery.model_validate(query)
@@ -153,7 +159,7 @@ async def test_a_search_touches_few_rows(query: dict[str, Any], options: ApiOpti
         await recorder.db.close()
 
 
-async def test_one_transaction_touches_a_handful_of_rows(options: ApiOptions, ledger: Ledger, _filled: None) -> None:
+async def test_one_transaction_touches_a_handful_of_rows(options: ApiOptions, ledger: Ledger) -> None:
     ledger.add("plan-1")
     assert key_group_of("plan-1") >= 0
     recorder = Recorder(options)
@@ -179,15 +185,7 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("query", EXCEPTIONS.values(), ids=EXCEPTIONS.keys())
-async def test_the_desk_touches_few_rows(query: dict[str, Any], options: ApiOptions, _filled: None) -> None:
-    from api.access import Role
-    from api.audit_log import AuditLog
-    from api.caller import Caller
-    from api.desk_feed import DeskFeed
-    from api.models.exceptions import ExceptionFilter
-    from api.services import connect_redis
-    from api.store.exceptions import ExceptionStore
-
+async def test_the_desk_touches_few_rows(query: dict[str, Any], options: ApiOptions) -> None:
     recorder = Recorder(options)
     redis = connect_redis(options)
     caller = Caller("s", "anna", "", Role.ANALYST, 0, "c")
@@ -209,13 +207,8 @@ async def test_the_desk_touches_few_rows(query: dict[str, Any], options: ApiOpti
         await redis.aclose()
 
 
-async def test_a_rare_row_is_found_by_going_on(options: ApiOptions, ledger: Ledger, _filled: None) -> None:
+async def test_a_rare_row_is_found_by_going_on(options: ApiOptions, ledger: Ledger) -> None:
     """The only row of a currency lies at the far end: pages are short, and the search comes there."""
-    from datetime import UTC, datetime
-
-    from api.routes.transactions import TransactionQuery
-    from schemas.events import Status
-
     ledger.add("rare-1", {"CORE": (5, "ISK", Status.SUCCESS)}, decided_at=datetime(2025, 12, 31, tzinfo=UTC))
     db = Database(options)
     search = TransactionStore(db, VocabularyReader(db), Totals(db), Limits())

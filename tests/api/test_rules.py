@@ -93,9 +93,8 @@ def test_unknown_versions_are_not_found(as_user: User) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "update rule_sets set state = 'active', effective_from = now() + interval '1 hour' where version = {v}",
-        "update rule_sets set state = 'active', effective_from = now() + interval '1 hour', activated_by = 'adam'"
-        " where version = {v}",
+        "update rule_sets set state = 'active', effective_from = now() + '1h' where version = {v}",
+        "update rule_sets set state = 'active', effective_from = now() + '1h', activated_by='adam' where version = {v}",
         "update rule_sets set state = 'active', effective_from = now(), activated_by = 'ada' where version = {v}",
         "update rule_sets set body = '{{}}' where version = {v}",
         "update rule_sets set effective_from = 'epoch' where version = 1",
@@ -119,7 +118,11 @@ def history(ledger: Ledger) -> None:
     for index in range(20):
         ledger.add(f"bt-match-{index}", decided_at=BASE + timedelta(seconds=index))
     for index in range(5):
-        legs = {"CORE": (10_000, "EUR", ok), "GATEWAY": (10_000 + 10 * index + 10, "EUR", ok), "MOBILE": (10_000, "EUR", ok)}
+        legs = {
+            "CORE": (10_000, "EUR", ok),
+            "GATEWAY": (10_000 + 10 * index + 10, "EUR", ok),
+            "MOBILE": (10_000, "EUR", ok),
+        }
         ledger.add(f"bt-amount-{index}", legs, breaks=["AMOUNT"], decided_at=BASE + timedelta(seconds=30 + index))
     ledger.add(
         "bt-missing",

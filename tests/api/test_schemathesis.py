@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
-
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from api.openapi import FILE

@@ -1,4 +1,4 @@
-"""What surrounds the endpoints: errors, limits, headers, health, dead letters, the dashboard's files, a lost database."""
+"""What surrounds the endpoints: errors, limits, headers, health, dead letters, the dashboard's files, outages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from api.app import build_app
 from api.options import ApiOptions, PublicConfig, TokenOptions
 from api.services import Ports
+from cluster.serve_app import dashboard_dir
 from schemas.events import key_group_of_position
 
 from .conftest import BASE, Ledger, Server, Tokens, TrustedKey
@@ -178,7 +179,11 @@ def test_a_dead_letter_is_shown_with_its_bytes(as_user: User, letters: None) -> 
 
 def test_a_dead_letter_is_replayed_once_and_audited(as_user: User, letters: None, ports: Ports) -> None:
     done = as_user("adam").post("/dead-letters/core_txns:1:3/replay").json()
-    assert (done["letter"]["state"], done["letter"]["state_changed_by"], done["topic"]) == ("replayed", "adam", "core_txns")
+    assert (done["letter"]["state"], done["letter"]["state_changed_by"], done["topic"]) == (
+        "replayed",
+        "adam",
+        "core_txns",
+    )
     sent = ports.republished  # type: ignore[attr-defined]
     assert sent[-1][:2] == ("core_txns", b"key")
     again = as_user("adam").post("/dead-letters/core_txns:1:3/replay")
@@ -226,7 +231,5 @@ def test_without_redis_and_keycloak_readiness_says_so(options: ApiOptions) -> No
 
 
 def test_the_built_dashboard_path_is_not_required() -> None:
-    from cluster.serve_app import dashboard_dir
-
     assert dashboard_dir().parts[-2:] == ("dashboard", "dist")
     assert isinstance(dashboard_dir(), Path)

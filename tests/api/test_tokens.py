@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import time
 from typing import Any
@@ -98,7 +100,9 @@ async def test_clocks_may_differ_by_the_leeway() -> None:
     await verifier(Issuer(KEY)).verify(KEY.sign(API, iat=now + 5, nbf=now + 5))
 
 
-@pytest.mark.parametrize("access", [None, {"roles": []}, {"roles": "admin"}, ["admin"], {"roles": [["admin"]]}], ids=repr)
+@pytest.mark.parametrize(
+    "access", [None, {"roles": []}, {"roles": "admin"}, ["admin"], {"roles": [["admin"]]}], ids=repr
+)
 async def test_roles_that_are_none_of_ours_do_not_suffice(access: Any) -> None:
     with pytest.raises(NotAllowedError):
         await verifier(Issuer(KEY)).verify(KEY.sign(API, realm_access=access))
@@ -119,12 +123,7 @@ def unsigned(header: dict[str, Any]) -> str:
 
 def signed_with_public_key() -> str:
     """The classic confusion: HMAC keyed with the issuer's public key."""
-    pem = KEY.key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    import hashlib
-    import hmac
-
+    pem = KEY.key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     body = unsigned({"alg": "HS256", "kid": KEY.key_id}).rstrip(".")
     mac = hmac.new(pem, body.encode(), hashlib.sha256).digest()
     return f"{body}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"

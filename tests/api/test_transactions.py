@@ -55,8 +55,14 @@ def _filled(ledger: Ledger) -> None:
         account_id="SHORT",
     )
     ledger.add(
-        "pending-1", {"CORE": (11, "EUR", Status.PENDING)}, verdict=Verdict.PENDING, decided_at=late + timedelta(minutes=4)
+        "pending-1",
+        {"CORE": (11, "EUR", Status.PENDING)},
+        verdict=Verdict.PENDING,
+        decided_at=late + timedelta(minutes=4),
     )
+
+
+HOUR = {"since": ms(BASE), "until": ms(BASE + timedelta(hours=1))}
 
 
 def ids(answer: httpx.Response) -> list[str]:
@@ -119,7 +125,13 @@ def test_search_refuses(query: dict[str, Any], as_user: User) -> None:
 
 @pytest.mark.parametrize("sort", ["-decided_at", "decided_at"])
 def test_pages_are_stable_while_rows_are_added(sort: str, as_user: User, ledger: Ledger) -> None:
-    query: dict[str, Any] = {"verdict": "MATCHED", "limit": 7, "sort": sort, "since": ms(BASE), "until": ms(BASE + timedelta(hours=1))}
+    query: dict[str, Any] = {
+        "verdict": "MATCHED",
+        "limit": 7,
+        "sort": sort,
+        "since": ms(BASE),
+        "until": ms(BASE + timedelta(hours=1)),
+    }
     seen: list[str] = []
     cursor: str | None = None
     for page in range(30):
@@ -244,7 +256,11 @@ def rows(answer: httpx.Response) -> list[dict[str, str]]:
 
 
 def test_an_export_holds_all_that_the_filter_finds(as_user: User) -> None:
-    found = rows(as_user("anna").get("/transactions/export", params={"verdict": "MATCHED", "until": ms(BASE + timedelta(hours=1))}))
+    found = rows(
+        as_user("anna").get(
+            "/transactions/export", params={"verdict": "MATCHED", "until": ms(BASE + timedelta(hours=1))}
+        )
+    )
     assert {row["txn_id"] for row in found} >= {f"match-{index:03}" for index in range(50)}
     assert found[0]["core_amount_minor"] == "10000"
 
