@@ -116,7 +116,7 @@ class Flushed:
 
 
 class AlreadyDecidedError(Exception):
-    """Some transactions of a flush have a final result already: nothing was written; recompute them as revisions."""
+    """Some transactions of a flush have a result already, or two in it: nothing was written; recompute them."""
 
     def __init__(self, decided: pl.DataFrame) -> None:
         """`decided` has key_group and txn_id."""
@@ -150,8 +150,9 @@ class Ledger(Protocol):
     def flush(self, flush: Flush, sources: Sequence[SourceSpec], now_ms: int) -> Flushed:
         """Write all of it in one transaction, or nothing.
 
-        Raises FencedError when the epoch is not ours any more, AlreadyDecidedError when `final` or `replacing` meets a
-        final row, StoreUnavailableError when PostgreSQL does not answer: the same flush may be offered again.
+        Raises FencedError when the epoch is not ours any more, AlreadyDecidedError when `final` meets a row,
+        `replacing` a final one, or both name a transaction, StoreUnavailableError when PostgreSQL does not answer: the
+        same flush may be offered again.
         """
         ...
 

@@ -196,6 +196,8 @@ class PartitionReader:
         wanted = self._options.partitions
         known = [shard.positions() for shard in self._shards]
         first = self._first = self._log.earliest(wanted)
+        # What was read once counts no more for a shard that lost it: watermarks begin again with the positions.
+        self._watermarks = {}
         self._next = {}
         for key in wanted:
             position = min(positions.get(key, first[key]) for positions in known)
@@ -303,7 +305,12 @@ class PartitionReader:
     # -- sending -------------------------------------------------------------------------------------------------
 
     def _send(self, cut: tuple[list[OffsetRange], pl.DataFrame, list[DeadLetter]]) -> None:
-        ranges, events, letters = cut
+        covered, events, letters = cut
+        # A watermark says that all before it was sent, so each goes with a range, if an empty one: a shard that does
+        # not stand there, because it lost what was on its way, refuses the batch.
+        read = {(one.topic, one.partition) for one in covered}
+        still = [OffsetRange(*key, at, at, self._first[key]) for key, at in self._next.items() if key not in read]
+        ranges = [*covered, *still]
         for shard, tickets in zip(self._shards, self._tickets, strict=True):
             while len(tickets) >= self._options.batches_in_flight_max:
                 self._settle(shard, tickets)

@@ -346,6 +346,8 @@ class MatcherShard:
         except TransientError as error:
             self._degrade(error)
             rows = arrived.clear()
+        # What a failed call left behind is not in the index, and must not come back beside the row in memory.
+        rows = rows.join(gone, on=["hash", "closes_at"], how="semi")
         self._state = core.forget_spilled(self._state, names["hash"], due)
         # A false hit of the hash finds no field and looks like a loss; a rebuild is right then too, and very rare.
         if len(rows) < gone["rows"].sum():
@@ -487,8 +489,9 @@ class MatcherShard:
         revised, superseded = changed_results(results.filter(pl.col("txn_id").is_in(whole["txn_id"].implode())), whole)
         return replace(
             flush,
-            final=pl.concat([flush.final.filter(~is_decided), results.filter(~known)]),
-            replacing=flush.replacing.filter(~is_decided),
+            final=flush.final.filter(~is_decided),
+            # Two results of one transaction in one flush; a provisional row may be there, so not by COPY.
+            replacing=pl.concat([flush.replacing.filter(~is_decided), results.filter(~known)]),
             revised=pl.concat([flush.revised.filter(~is_decided), revised]),
             superseded=pl.concat([flush.superseded.filter(~is_decided), superseded]),
             redeliveries=pl.concat([flush.redeliveries, redeliveries.select(EVENT_SCHEMA.keys())]).unique("seq"),

@@ -211,10 +211,7 @@ class PostgresLedger:
         except asyncpg.UniqueViolationError as error:
             if error.table_name != "results":
                 raise
-            candidates = pl.concat([flush.final, flush.replacing]).select("key_group", "txn_id")
-            decided = await _decided(connection, candidates.unique())
-            twice = candidates.filter(candidates.is_duplicated()).unique()
-            raise AlreadyDecidedError(pl.concat([decided.select("key_group", "txn_id"), twice]).unique()) from error
+            raise AlreadyDecidedError(await _in_the_way(connection, flush)) from error
         return Flushed(audit_seq, audit_hash, changed, rule_sets)
 
     async def _take_checkpoint(
@@ -417,6 +414,17 @@ def _chain(claim: Claim, entries: Sequence[AuditEntry]) -> tuple[int, bytes, lis
         )
         previous = link
     return seq, previous, rows
+
+
+async def _in_the_way(connection: asyncpg.Connection[Any], flush: Flush) -> pl.DataFrame:
+    """Transactions of a refused flush that have a row where none may be, or that occur in it twice."""
+    candidates = pl.concat([flush.final, flush.replacing]).select("key_group", "txn_id")
+    rows = await connection.fetch(_SQL["standing"], candidates["key_group"].to_list(), candidates["txn_id"].to_list())
+    schema = {**candidates.schema, "final": pl.Boolean()}
+    standing = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
+    new = standing["txn_id"].is_in(flush.final["txn_id"].implode())
+    twice = candidates.filter(candidates.is_duplicated())
+    return pl.concat([standing.filter(new | pl.col("final")).select(candidates.columns), twice]).unique()
 
 
 async def _decided(connection: asyncpg.Connection[Any], txns: pl.DataFrame) -> pl.DataFrame:

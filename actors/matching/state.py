@@ -24,7 +24,8 @@ UNPUBLISHED: Final = -1
 SPILL_BUCKET_MS: Final = 1_000  # spilled transactions are kept together by the second in which their window closes
 
 # What is carried with every pending event beside EVENT_SCHEMA. `hash` finds a transaction's rows (a false hit is
-# harmless: rows are grouped by txn_id); `published` is the breaks mask of the provisional result that was emitted.
+# harmless: rows are grouped by txn_id); `published` is the breaks mask of the provisional result that was emitted;
+# `checked` says that the ledger knew no final result; `waits` 0 means that the next step is to look at it.
 PENDING_SCHEMA: Final[dict[str, pl.DataType]] = {
     **EVENT_SCHEMA,
     "bit": pl.Int32(),
@@ -128,7 +129,9 @@ def step(state: State, arrived: pl.DataFrame, rules: Rules, ages: Ages, now_ms: 
     final = results.filter(pl.col("final") & ~hold)
     still_open = results.filter(~pl.col("final") | hold)
     old = (pl.col("published") == UNPUBLISHED) & pl.col("checked") & (pl.col("seen_ms") <= now_ms - ages.show_ms)
-    shows = ~pl.col("final") & (((pl.col("breaks") != 0) & (pl.col("breaks") != pl.col("published"))) | old)
+    # Nothing provisional before the ledger was asked, or it could come on top of a final result.
+    told = pl.col("checked") & (pl.col("breaks") != 0) & (pl.col("breaks") != pl.col("published"))
+    shows = ~pl.col("final") & (told | old)
     provisional = still_open.filter(shows)
     still_open = still_open.with_columns(
         published=pl.when(shows).then(pl.col("breaks")).otherwise(pl.col("published")),
@@ -185,9 +188,17 @@ def unchecked(state: State, ages: Ages, now_ms: int, committed_seq: int) -> pl.D
 
 
 def mark_checked(state: State, txn_ids: pl.Series) -> State:
-    """The ledger knows no final result for these transactions, so they are what they seem: open."""
-    checked = pl.col("checked") | pl.col("txn_id").is_in(txn_ids.implode())
-    return replace(state, pending=state.pending.with_columns(checked=checked))
+    """The ledger knows no final result for these transactions, so they are what they seem: open.
+
+    The next step looks at them again, for from now on they may be shown.
+    """
+    newly = ~pl.col("checked") & pl.col("txn_id").is_in(txn_ids.implode())
+    return replace(
+        state,
+        pending=state.pending.with_columns(
+            checked=pl.col("checked") | newly, waits=pl.when(newly).then(0).otherwise(pl.col("waits"))
+        ),
+    )
 
 
 def take(state: State, txn_ids: pl.Series) -> tuple[State, pl.DataFrame]:
@@ -201,13 +212,14 @@ def choose_spill(
 ) -> tuple[State, pl.DataFrame]:
     """Rows to spill, oldest first: all older than `age_ms`, and as many as bring memory under `rows_max`.
 
-    Only checked and committed rows go, for a spill that is lost is read back from the ledger. Transactions go whole.
+    Only checked and committed rows go, for a spill that is lost is read back from the ledger; none that the next step
+    is to look at. Transactions go whole.
     """
     pending = state.pending
     oldest = pending["seen_ms"].min()
     if len(pending) <= rows_max and not (isinstance(oldest, int) and oldest <= now_ms - age_ms):
         return state, pending.clear()
-    able = pl.col("checked") & (pl.col("seq") < committed_seq)
+    able = pl.col("checked") & (pl.col("waits") != 0) & (pl.col("seq") < committed_seq)
     whole = pending.group_by("txn_id").agg(able=able.all(), seen_ms=pl.col("seen_ms").min(), n=pl.len())
     able_ids = whole.filter("able").sort("seen_ms")
     surplus = len(pending) - rows_max

@@ -37,6 +37,12 @@ select r.key_group, r.txn_id, r.event_seqs, r.verdict, r.breaks, r.late, r.missi
 from unnest($1::smallint[], $2::text[]) as t (key_group, txn_id)
 join results r on r.key_group = t.key_group and r.txn_id = t.txn_id and r.final
 
+-- name: standing
+-- Of these transactions the ones that have a result, final or not.
+select r.key_group, r.txn_id, r.final
+from unnest($1::smallint[], $2::text[]) as t (key_group, txn_id)
+join results r on r.key_group = t.key_group and r.txn_id = t.txn_id
+
 -- name: events_of
 -- Stored events by their place in the log.
 select e.key_group, e.seq, e.txn_id, e.source, e.event_id, e.amount_minor, e.currency, e.status,
