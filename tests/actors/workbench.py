@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
-import structlog
 
 from actors.adapters.memory import MemoryDatabase, MemoryFeed, MemoryLedger, MemoryRedis, MemorySpill
 from actors.ports import Batch, DeadLetter, OffsetRange, TopicPartition
@@ -23,8 +22,6 @@ from schemas.verdicts import Verdict, break_names, source_names
 A0 = 1_790_000_000_000  # ms; every story begins here
 SOURCES = (*DEFAULT_SOURCES, SourceSpec("RISK", "risk_txns", expected=False))
 NAMES = [source.name for source in SOURCES]
-structlog.configure(processors=[structlog.processors.KeyValueRenderer()], cache_logger_on_first_use=False)
-
 PATIENCE_S = 20.0  # far more than anything here takes, so that only a hang runs into it
 
 
@@ -115,6 +112,7 @@ class Workbench:
         self.watermarks: dict[TopicPartition, int] = {}
         self.faults: list[BaseException] = []
         self.fenced: list[int] = []
+        self.started = 0
         self.owners: list[MatcherShard] = []
 
     # -- owners --------------------------------------------------------------------------------------------------
@@ -129,7 +127,8 @@ class Workbench:
             "housekeeping_interval_ms": 0,
             **self.options,
         }
-        number = len(self.owners)
+        self.started += 1
+        number = self.started
         known = {name: value for name, value in given.items() if name in ShardOptions.__dataclass_fields__}
         shard = MatcherShard(
             ShardOptions(*self.key_groups, owner="shard-under-test", **known),
@@ -147,7 +146,7 @@ class Workbench:
 
     def _note(self, number: int, error: BaseException) -> None:
         """A predecessor may find that it is one; anything else is a fault."""
-        if isinstance(error, FencedError) and number < len(self.owners) - 1:
+        if isinstance(error, FencedError) and number < self.started:
             self.fenced.append(number)
         else:
             self.faults.append(error)
@@ -225,7 +224,7 @@ class Workbench:
         """Wait until all that was decided is in the ledger."""
         if not self.shard.drain(PATIENCE_S):
             raise AssertionError("the shard did not drain")
-        assert not self.faults
+        assert not self.faults, self.faults
 
     # -- what came of it -----------------------------------------------------------------------------------------
 

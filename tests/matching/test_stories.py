@@ -3,10 +3,10 @@
 A line is one of
 
     seconds source amount currency status [clock=seconds] [id=event id] [txn=id]     an event, in order of delivery
-    read SOURCE,... to seconds                        these sources were read up to so many seconds after the first arrival
+    read SOURCE,... to seconds                        these sources were read up to so many seconds after A0
     wait                                              two seconds go by on the matcher's clock
     restart                                           the matcher dies and another takes over
-    = words                                           what the ledger shows now: verdict, breaks, missing, late, revision
+    = words                                           what the ledger shows: verdict, breaks, missing, late, revision
 
 The window is 30 s, the time tolerance 5 s and amounts must agree, unless the case brings its own rules. How a verdict
 follows from events alone is told in tests/oracle/test_verdicts.py; here is what the engine makes of it over time.
