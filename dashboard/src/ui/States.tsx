@@ -10,7 +10,6 @@ export function Loading({ lines = 6, label = "Loading" }: { lines?: number; labe
   return (
     <div className={s.loading} role="status" aria-label={label}>
       {Array.from({ length: lines }, (_, at) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: the lines are all alike and never move
         <span key={at} className={s.line} style={{ width: `${[92, 78, 86, 64, 90, 72][at % 6]}%` }} />
       ))}
     </div>

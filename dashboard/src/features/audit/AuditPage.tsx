@@ -25,23 +25,23 @@ const route = getRouteApi("/app/audit");
 const rowId = (row: AuditRow) => `${row.chain}:${row.seq}`;
 
 const COLUMNS: GridColumn<AuditRow>[] = [
-  { id: "at", header: "When", width: "108px", cell: (row) => <At at={row.occurred_at} /> },
+  { id: "at", header: "When", width: "92px", cell: (row) => <At at={row.occurred_at} /> },
   {
     id: "actor",
     header: "Who",
-    width: "minmax(110px, 0.6fr)",
+    width: "minmax(84px, 0.6fr)",
     cell: (row) => <span className="clip">{row.actor}</span>,
   },
   {
     id: "action",
     header: "What",
-    width: "minmax(150px, 0.8fr)",
+    width: "minmax(140px, 0.9fr)",
     cell: (row) => <span className="mono clip">{row.action}</span>,
   },
   {
     id: "object",
     header: "Object",
-    width: "minmax(220px, 1.5fr)",
+    width: "minmax(200px, 1.5fr)",
     cell: (row) => (
       <span className="clip">
         <span className="muted">{row.object_type}</span> <span className="mono">{row.object_id}</span>
@@ -49,15 +49,9 @@ const COLUMNS: GridColumn<AuditRow>[] = [
     ),
   },
   {
-    id: "ip",
-    header: "From",
-    width: "104px",
-    cell: (row) => <span className="mono clip">{row.source_ip}</span>,
-  },
-  {
     id: "entry",
     header: "Entry",
-    width: "minmax(110px, 0.5fr)",
+    width: "minmax(104px, 0.6fr)",
     cell: (row) => (
       <span className="mono clip">
         {row.chain} #{row.seq}
@@ -197,6 +191,8 @@ function Entry({ row }: { row: AuditRow }) {
         <dl className={s.facts}>
           <dt>Request</dt>
           <dd className="mono">{row.request_id || <span className="muted">none</span>}</dd>
+          <dt>From</dt>
+          <dd className="mono">{row.source_ip || <span className="muted">inside</span>}</dd>
           <dt>Hash</dt>
           <dd className="mono">{row.hash}</dd>
         </dl>

@@ -5,7 +5,7 @@ import { queries } from "@/api/queries";
 import type { DeadLetter } from "@/api/types";
 import { Page } from "@/app/Page";
 import desk from "@/features/exceptions/ExceptionsPage.module.css";
-import { count, plural } from "@/lib/numbers";
+import { plural } from "@/lib/numbers";
 import { compact } from "@/lib/search";
 import { useTriage } from "@/lib/useKeys";
 import type { GridColumn } from "@/ui/grid/columns";
@@ -20,27 +20,26 @@ const route = getRouteApi("/app/dead-letters");
 const rowId = (row: DeadLetter) => row.id;
 
 const COLUMNS: GridColumn<DeadLetter>[] = [
-  { id: "arrival", header: "Arrived", width: "104px", cell: (row) => <At at={row.arrival} /> },
-  { id: "state", header: "State", width: "84px", cell: (row) => <LetterState state={row.state} /> },
+  { id: "arrival", header: "Arrived", width: "92px", cell: (row) => <At at={row.arrival} /> },
+  { id: "state", header: "State", width: "82px", cell: (row) => <LetterState state={row.state} /> },
   {
     id: "reason",
     header: "Reason",
-    width: "minmax(130px, 0.7fr)",
+    width: "minmax(112px, 0.7fr)",
     cell: (row) => row.reason.replaceAll("_", " "),
   },
   {
     id: "detail",
     header: "Detail",
-    width: "minmax(180px, 1.4fr)",
+    width: "minmax(120px, 1.4fr)",
     cell: (row) => <span className="quiet clip">{row.detail}</span>,
   },
   {
     id: "place",
     header: "Log position",
-    width: "minmax(170px, 0.9fr)",
+    width: "minmax(150px, 0.9fr)",
     cell: (row) => <span className="mono clip">{row.id}</span>,
   },
-  { id: "size", header: "Bytes", width: "64px", align: "end", cell: (row) => count(row.size_bytes) },
 ];
 
 export function LetterState({ state }: { state: DeadLetter["state"] }) {

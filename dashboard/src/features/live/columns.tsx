@@ -17,7 +17,7 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
     {
       id: "decided",
       header: "Decided",
-      width: "100px",
+      width: "92px",
       cell: (row) => (
         <span title={new Date(row.decided_at).toISOString()}>{preciseClock(row.decided_at)}</span>
       ),
@@ -42,13 +42,13 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
     {
       id: "breaks",
       header: "Breaks",
-      width: "minmax(130px, 0.8fr)",
+      width: "minmax(118px, 0.9fr)",
       cell: (row) => <BreakTags breaks={row.breaks} missing={row.missing_sources} />,
     },
     {
       id: "amount",
       header: "Amount",
-      width: "128px",
+      width: "124px",
       align: "end",
       cell: (row) => <Sum minor={row.amount_minor} currency={row.currency} />,
     },
@@ -56,7 +56,7 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
       (source): GridColumn<TapeRow> => ({
         id: `leg.${source}`,
         header: sourceLabel(source),
-        width: "minmax(146px, 1fr)",
+        width: "minmax(134px, 1fr)",
         cell: (row) => <LegCell row={row} source={source} odd={oddCells(row)} />,
       }),
     ),

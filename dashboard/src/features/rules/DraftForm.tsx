@@ -131,7 +131,6 @@ function Tolerances({
       <legend>Amounts may differ by the larger of</legend>
       <ul className={s.tolerances}>
         {value.map((each, at) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: rows are edited in place and have no other identity
           <li key={at} className={s.tolerance}>
             <Input
               aria-label="Currency"

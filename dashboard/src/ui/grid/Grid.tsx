@@ -106,69 +106,67 @@ export function Grid<T extends object>(props: GridProps<T>) {
         onKeyDown={onKeyDown}
         onScroll={(event) => onTop?.(event.currentTarget.scrollTop < 8)}
       >
-        <div className={cx(s.header, narrow && s.headerNarrow)} role="rowgroup">
-          <div className={s.headRow} role="row" aria-rowindex={1} style={{ gridTemplateColumns: template }}>
-            {shown.map((column) => (
-              <HeadCell key={column.id} column={column} sort={props.sort} onSort={props.onSort} />
-            ))}
-          </div>
-        </div>
-        {rows.length === 0 && (
-          <div role="rowgroup">
-            <div role="row">
-              <div role="gridcell" aria-colspan={shown.length}>
-                {props.empty}
-              </div>
+        <div className={cx(s.inner, narrow && s.innerNarrow)} role="presentation">
+          <div className={cx(s.header, narrow && s.headerNarrow)} role="rowgroup">
+            <div className={s.headRow} role="row" aria-rowindex={1} style={{ gridTemplateColumns: template }}>
+              {shown.map((column) => (
+                <HeadCell key={column.id} column={column} sort={props.sort} onSort={props.onSort} />
+              ))}
             </div>
           </div>
-        )}
-        <div
-          className={cx(s.rows, narrow && s.rowsNarrow)}
-          role="rowgroup"
-          style={{ height: virtual.getTotalSize() }}
-        >
-          {items.map((item) => {
-            const row = rows[item.index];
-            if (row === undefined) return null;
-            const id = rowId(row);
-            return (
-              // biome-ignore lint/a11y/useKeyWithClickEvents: keys are handled by the grid
-              <div
-                key={id}
-                id={`${base}${id}`}
-                role="row"
-                aria-rowindex={item.index + 2}
-                aria-selected={id === activeId}
-                className={cx(s.row, id === activeId && s.active, props.rowClass?.(row))}
-                style={{
-                  height: rowPx,
-                  transform: `translateY(${item.start}px)`,
-                  gridTemplateColumns: narrow ? "minmax(0, 1fr)" : template,
-                }}
-                onClick={(event) => {
-                  if ((event.target as HTMLElement).closest("a, button, input")) return;
-                  props.onActive?.(row);
-                  props.onOpen?.(row);
-                }}
-              >
-                {narrow ? (
-                  <div role="gridcell" className={s.card}>
-                    {props.card(row)}
-                  </div>
-                ) : (
-                  shown.map((column) => (
-                    <div
-                      key={column.id}
-                      role="gridcell"
-                      className={cx(s.cell, column.align === "end" && s.end)}
-                    >
-                      {column.cell(row)}
-                    </div>
-                  ))
-                )}
+          {rows.length === 0 && (
+            <div role="rowgroup">
+              <div role="row">
+                <div role="gridcell" aria-colspan={shown.length}>
+                  {props.empty}
+                </div>
               </div>
-            );
-          })}
+            </div>
+          )}
+          <div className={s.rows} role="rowgroup" style={{ height: virtual.getTotalSize() }}>
+            {items.map((item) => {
+              const row = rows[item.index];
+              if (row === undefined) return null;
+              const id = rowId(row);
+              return (
+                // biome-ignore lint/a11y/useKeyWithClickEvents: keys are handled by the grid
+                <div
+                  key={id}
+                  id={`${base}${id}`}
+                  role="row"
+                  aria-rowindex={item.index + 2}
+                  aria-selected={id === activeId}
+                  className={cx(s.row, id === activeId && s.active, props.rowClass?.(row))}
+                  style={{
+                    height: rowPx,
+                    transform: `translateY(${item.start}px)`,
+                    gridTemplateColumns: narrow ? "minmax(0, 1fr)" : template,
+                  }}
+                  onClick={(event) => {
+                    if ((event.target as HTMLElement).closest("a, button, input")) return;
+                    props.onActive?.(row);
+                    props.onOpen?.(row);
+                  }}
+                >
+                  {narrow ? (
+                    <div role="gridcell" className={s.card}>
+                      {props.card(row)}
+                    </div>
+                  ) : (
+                    shown.map((column) => (
+                      <div
+                        key={column.id}
+                        role="gridcell"
+                        className={cx(s.cell, column.align === "end" && s.end)}
+                      >
+                        {column.cell(row)}
+                      </div>
+                    ))
+                  )}
+                </div>
+              );
+            })}
+          </div>
         </div>
       </div>
       {props.foot && <div className={s.foot}>{props.foot}</div>}

