@@ -38,6 +38,13 @@ _MARKS = {
     "failed": ("✗", "red"),
 }
 
+# What fits a terminal of each list in the pipeline's status; `--json` has all of it.
+_COLUMNS = {
+    "actors": ["name", "kind", "pid", "restarts", "heartbeat_age_ms", "trouble"],
+    "shards": ["name", "epoch", "events", "events_per_s", "pending_rows", "spilled_txns", "flush_ms_p50", "degraded"],
+    "sources": ["name", "topic", "expected", "events", "events_per_s", "lag", "silent"],
+}
+
 console = Console()
 errors = Console(stderr=True)
 
@@ -111,7 +118,9 @@ def load_settings() -> Settings:
 
 def up(
     pipeline: Annotated[bool, typer.Option(help="Start Ray and the pipeline; without, only the services.")] = True,
-    keycloak: Annotated[bool, typer.Option(help="Start Keycloak; without it nobody can log in.")] = True,
+    keycloak: Annotated[
+        bool, typer.Option(help="Start Keycloak; without it there is no API either: nobody could log in.")
+    ] = True,
     api: Annotated[bool, typer.Option(help="Start the API, the live feed and the dashboard.")] = True,
 ) -> None:
     """Start the local stack: Kafka, registry, PostgreSQL, Redis, Keycloak, Ray, and the pipeline on it.
@@ -233,22 +242,20 @@ def _pipeline_tables(pipeline: dict[str, Any]) -> list[Table]:
                 lag = sum(int(partition.get("lag", 0)) for partition in value)
                 facts.add_row("partitions", f"{len(value)}, {lag:,} events behind")
             else:
-                tables.append(_things_table(value))
+                tables.append(_things_table(name, value))
         elif isinstance(value, str | int | float) and not name.startswith("at"):
             facts.add_row(name, str(value))
     return tables
 
 
-def _things_table(things: list[dict[str, Any]]) -> Table:
+def _things_table(kind: str, things: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = [
-        key for key, value in things[0].items() if not key.endswith(("watermark_ms", "last_flush_ms", "last_event_ms"))
-    ]
+    columns = _COLUMNS.get(kind) or [key for key in things[0] if not key.endswith("_ms")]
     for column in columns:
-        numeric = isinstance(things[0][column], int | float)
+        numeric = isinstance(things[0].get(column), int | float)
         table.add_column(column.replace("_", " "), justify="right" if numeric else "left")
     for thing in things:
-        table.add_row(*("" if thing.get(column) in ("", None) else str(thing[column]) for column in columns))
+        table.add_row(*("" if thing.get(column) in ("", None) else f"{thing[column]}" for column in columns))
     return table
 
 

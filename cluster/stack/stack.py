@@ -161,7 +161,7 @@ class Stack:
             endpoints.save()
             if plan.ray and plan.pipeline:
                 self._hook("cluster.pipeline", "start", endpoints)
-            if plan.ray and plan.api:
+            if endpoints.api is not None:
                 self._hook("cluster.serve_app", "start", endpoints)
             return endpoints
 
@@ -293,7 +293,8 @@ class Stack:
                 cert_file=pair.cert_file,
                 key_file=pair.key_file,
             )
-            if plan.ray and plan.api
+            # Without Keycloak nobody could be let in.
+            if plan.ray and plan.api and self.processes.alive("keycloak")
             else None,
             sources=tuple(
                 SourceEndpoint(name=source.name, topic=source.topic, expected=source.expected)
