@@ -1,4 +1,4 @@
-"""A shard on in-memory twins with a log, a clock and a broker's word of its own: what the tests of the engine play on."""
+"""A shard on in-memory twins, with a log and a clock of its own: what the tests of the engine play on."""
 
 from __future__ import annotations
 
