@@ -1,0 +1,473 @@
+"""PartitionReader on an in-memory broker: what it sends, how far it says it has read, and how it goes back."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from actors.adapters.memory import (
+    LocalShard,
+    LocalTicket,
+    MemoryBroker,
+    MemoryDatabase,
+    MemoryEventLog,
+    MemoryFeed,
+    MemoryLedger,
+    MemoryRecord,
+    MemoryRedis,
+    MemorySpill,
+)
+from actors.ports import Batch
+from actors.reader import PartitionReader, ReaderOptions, partitions_by_reader
+from actors.shard import MatcherShard, ShardOptions
+from producers.emission import Event
+from producers.wire import Encoder
+from schemas.codec import WriterSchema
+from schemas.errors import GapError, KafkaUnavailableError, LostRecordsError, RegistryUnavailableError, ShardLostError
+from schemas.events import DEFAULT_SOURCES, Status, key_group_of, schema_text
+from schemas.verdicts import Verdict
+from tests.actors.workbench import A0, PATIENCE_S, Clock, eventually
+
+CORE, GATEWAY, MOBILE = (source.topic for source in DEFAULT_SOURCES)
+WRITER = WriterSchema.parse(1, schema_text())
+ENCODER = Encoder(1)
+GRACE_MS = 500
+
+
+def known(schema_id):
+    return WRITER if schema_id == 1 else None
+
+
+def record(txn_id="T1", source="CORE", *, at=0, event_id=None, **changes) -> MemoryRecord:
+    fields = {
+        "event_id": event_id or f"{source}-{txn_id}-{at}",
+        "txn_id": txn_id,
+        "source": source,
+        "amount_minor": 100,
+        "currency": "EUR",
+        "status": Status.SUCCESS,
+        "event_time": A0 + at,
+        "account_id": "ACC",
+        **changes,
+    }
+    return MemoryRecord(txn_id.encode(), ENCODER.encode(Event(**fields)), A0 + at)
+
+
+@dataclass
+class Recorder:
+    """A ShardClient that keeps what it was sent."""
+
+    key_group_from: int = 0
+    key_group_to: int = 128
+    at: dict = field(default_factory=dict)
+    sent: list[Batch] = field(default_factory=list)
+    error: BaseException | None = None
+
+    def send(self, batch):
+        self.sent.append(batch)
+        if self.error is not None:
+            return LocalTicket(self.error)
+        self.at.update({(one.topic, one.partition): one.stop for one in batch.ranges})
+        return LocalTicket(dict(self.at))
+
+    def positions(self):
+        return dict(self.at)
+
+
+class Rig:
+    """One reader of all partitions, its broker, clock and shards."""
+
+    def __init__(self, *shards, partitions=2, lookup=known, **options):
+        self.clock = Clock()
+        topics = {source.topic: [[] for _ in range(partitions)] for source in DEFAULT_SOURCES}
+        self.broker = MemoryBroker(topics)
+        self.shards = shards or (Recorder(),)
+        keys = tuple((topic, partition) for topic in topics for partition in range(partitions))
+        self.reader = PartitionReader(
+            ReaderOptions("reader-0", keys, batch_wait_ms=1, busy_wait_ms=1, retry_interval_ms=1, **options),
+            DEFAULT_SOURCES,
+            MemoryEventLog(self.broker),
+            lookup,
+            self.shards,
+            self.clock,
+        )
+
+    def turn(self, after_ms=200):
+        self.clock.now_ms += after_ms
+        return self.reader.turn()
+
+    @property
+    def last(self) -> Batch:
+        return self.shards[0].sent[-1]
+
+
+@pytest.fixture
+def rig():
+    made = Rig()
+    made.reader.locate()
+    return made
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+
+def test_records_become_events_with_their_place_and_the_broker_s_stamp(rig):
+    rig.broker.append(GATEWAY, 1, record("T9", "GATEWAY", at=7, original_txn_id="T8"))
+    rig.turn()
+    [row] = rig.last.events.iter_rows(named=True)
+    assert (row["txn_id"], row["source"], row["arrival"], row["partition"], row["offset"]) == ("T9", 1, A0 + 7, 1, 0)
+    assert (row["key_group"], row["original_txn_id"]) == (key_group_of("T9"), "T8")
+
+
+def test_every_shard_gets_its_part_and_the_whole_range():
+    low, high = Recorder(0, 64), Recorder(64, 128)
+    rig = Rig(low, high)
+    rig.reader.locate()
+    names = [f"T{number}" for number in range(40)]
+    for name in names:
+        rig.broker.append(CORE, 0, record(name))
+    rig.turn()
+    for shard in (low, high):
+        assert {
+            key_group_of(name) for name in names if shard.key_group_from <= key_group_of(name) < shard.key_group_to
+        } == set(shard.sent[-1].events["key_group"])
+        assert [(one.start, one.stop) for one in shard.sent[-1].ranges if (one.topic, one.partition) == (CORE, 0)] == [
+            (0, 40)
+        ]
+    assert len(low.sent[-1].events) + len(high.sent[-1].events) == 40
+
+
+def test_every_batch_says_where_all_partitions_stand(rig):
+    rig.broker.append(CORE, 0, record())
+    rig.turn()
+    rig.turn()
+    ranges = {(one.topic, one.partition): (one.start, one.stop) for one in rig.last.ranges}
+    assert set(ranges) == {(topic, partition) for topic in (CORE, GATEWAY, MOBILE) for partition in (0, 1)}
+    assert ranges[CORE, 0] == (1, 1)
+    assert ranges[CORE, 1] == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"", "not_framed"),
+        (None, "not_framed"),
+        (b"{json}", "not_framed"),
+        (b"\0\0\0\0\x02rest", "unknown_schema"),
+        (ENCODER.encode(Event("e", "T", "MOBILE", 1, "EUR", Status.SUCCESS, A0, "A")), "wrong_source"),
+        (ENCODER.encode(Event("e", "T", "CORE", -1, "EUR", Status.SUCCESS, A0, "A")), "bad_amount"),
+        (ENCODER.encode(Event("e", "T", "CORE", 1, "XXX", Status.SUCCESS, A0, "A")), "unknown_currency"),
+        (ENCODER.encode(Event("", "T", "CORE", 1, "EUR", Status.SUCCESS, A0, "A")), "bad_id"),
+        (ENCODER.encode(Event("e", "T", "CORE", 1, "EUR", Status.SUCCESS, 0, "A")), "absurd_time"),
+        (ENCODER.encode(Event("e", "T", "CORE", 1, "EUR", Status.SUCCESS, A0, "A"))[:-2], "malformed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_acceptable_event_is_set_aside_with_its_bytes(rig, value, reason):
+    rig.broker.append(CORE, 0, record("T0"))
+    rig.broker.append(CORE, 0, MemoryRecord(b"key", value, A0))
+    rig.broker.append(CORE, 0, record("T2"))
+    rig.turn()
+    [bad] = rig.last.dead_letters
+    assert (bad.topic, bad.partition, bad.offset, bad.reason, bad.key, bad.payload) == (
+        CORE,
+        0,
+        1,
+        reason,
+        b"key",
+        value,
+    )
+    assert rig.last.events["txn_id"].to_list() == ["T0", "T2"]
+    assert (CORE, 0, 0, 3) in {(one.topic, one.partition, one.start, one.stop) for one in rig.last.ranges}
+
+
+def test_a_registry_that_does_not_answer_condemns_nothing():
+    answers = [RegistryUnavailableError("no answer"), WRITER]
+
+    def lookup(_):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    rig = Rig(lookup=lookup)
+    rig.reader.locate()
+    rig.broker.append(CORE, 0, record())
+    with pytest.raises(RegistryUnavailableError):
+        rig.turn()
+    assert rig.shards[0].sent == []
+    rig.reader.locate()
+    rig.turn()
+    assert len(rig.last.events) == 1
+    assert not rig.last.dead_letters
+
+
+# -- watermarks --------------------------------------------------------------------------------------------------------
+
+
+def test_a_partition_that_is_read_to_its_end_moves_on_with_the_clock(rig):
+    rig.turn(5_000)
+    assert set(rig.last.watermarks_ms.values()) == {A0 + 5_000 - GRACE_MS}
+
+
+def test_a_partition_with_records_left_stands_at_what_was_read():
+    rig = Rig(batch_rows_max=1)
+    rig.clock.now_ms += 1_000
+    rig.reader.locate()
+    for at in (10, 20, 30):
+        rig.broker.append(CORE, 0, record(f"T{at}", at=at))
+    rig.turn(5_000)
+    assert rig.last.watermarks_ms[CORE, 0] == A0 + 10
+    assert rig.last.watermarks_ms[GATEWAY, 0] == A0 + 6_000 - GRACE_MS
+    rig.turn(5_000)
+    assert rig.last.watermarks_ms[CORE, 0] == A0 + 20
+
+
+def test_records_that_are_never_delivered_do_not_hold_a_watermark_up(rig):
+    rig.broker.append(CORE, 0, MemoryRecord(None, None, A0, is_marker=True))
+    rig.turn(5_000)
+    rig.turn(5_000)
+    assert rig.last.watermarks_ms[CORE, 0] == A0 + 10_000 - GRACE_MS
+
+
+def test_a_silent_broker_moves_no_watermark(rig):
+    rig.turn(1_000)
+    before = dict(rig.last.watermarks_ms)
+    rig.broker.is_down = True
+    with pytest.raises(KafkaUnavailableError):
+        rig.turn(60_000)
+    assert rig.last.watermarks_ms == before
+    rig.broker.is_down = False
+    rig.reader.locate()
+    rig.turn(1_000)
+    assert rig.last.watermarks_ms[CORE, 0] == A0 + 62_000 - GRACE_MS
+
+
+def test_a_partition_that_nobody_reads_yet_moves_no_watermark(rig):
+    """What it holds would otherwise be called missing."""
+    rig.turn(2_000)
+    before = dict(rig.last.watermarks_ms)
+    rig.broker.topics[CORE].append([])
+    rig.turn(60_000)
+    rig.turn(60_000)
+    assert max(rig.last.watermarks_ms.values()) <= max(before.values()) + GRACE_MS
+    assert rig.last.partition_counts[CORE] == 2, "the shards go on with what the reader was made for"
+
+
+def test_watermarks_never_go_back_while_reading_on(rig):
+    rig.turn(10_000)
+    rig.broker.append(CORE, 0, record(at=20))
+    rig.turn(1)
+    rig.turn(200)
+    assert rig.last.watermarks_ms[CORE, 0] >= A0 + 10_000 - GRACE_MS
+
+
+def test_watermarks_begin_again_when_the_reader_goes_back(rig):
+    """A shard that lost what it was sent must not hear that it was read."""
+    rig.turn(50_000)
+    rig.broker.append(CORE, 0, record("T1", at=50_100))
+    rig.broker.append(CORE, 0, record("T2", at=50_200))
+    rig.turn(200)
+    rig.turn(20_000)
+    assert rig.last.watermarks_ms[CORE, 0] > A0 + 60_000
+    rig.shards[0].at[CORE, 0] = 0
+    rig.reader._options = ReaderOptions("reader-0", rig.reader._options.partitions, batch_rows_max=1, batch_wait_ms=1)
+    rig.reader.locate()
+    rig.turn(200)
+    assert rig.last.watermarks_ms[CORE, 0] == A0 + 50_100
+
+
+# -- going back --------------------------------------------------------------------------------------------------------
+
+
+def test_it_starts_where_the_shard_that_is_least_far_stands():
+    behind, ahead = Recorder(0, 64, {(CORE, 0): 1}), Recorder(64, 128, {(CORE, 0): 3})
+    rig = Rig(behind, ahead)
+    for number in range(4):
+        rig.broker.append(CORE, 0, record(f"T{number}", at=number))
+    rig.reader.locate()
+    rig.turn()
+    [covered] = [one for one in ahead.sent[-1].ranges if (one.topic, one.partition) == (CORE, 0)]
+    assert (covered.start, covered.stop) == (1, 4)
+
+
+def test_records_that_are_gone_before_they_were_read_stop_the_reader(rig):
+    rig.shards[0].at = {(CORE, 0): 2}
+    rig.broker.starts[CORE, 0] = 5
+    with pytest.raises(LostRecordsError) as lost:
+        rig.reader.locate()
+    assert (lost.value.position, lost.value.earliest) == (2, 5)
+    with pytest.raises(LostRecordsError):
+        rig.reader.run()
+    assert "lost records" in rig.reader.status().trouble
+
+
+def test_a_new_ledger_begins_where_the_log_does(rig):
+    rig.broker.topics[CORE][0] = [record(at=number) for number in range(7)]
+    rig.broker.starts[CORE, 0] = 5
+    rig.reader.locate()
+    rig.turn()
+    assert {one.log_start for one in rig.last.ranges if (one.topic, one.partition) == (CORE, 0)} == {5}
+    assert rig.last.events["offset"].to_list() == [5, 6]
+
+
+@pytest.mark.parametrize("error", [ShardLostError("gone"), GapError(CORE, 0, 0, 1)], ids=["shard-lost", "gap"])
+def test_a_shard_that_refuses_or_is_gone_sends_it_back(rig, error):
+    rig.broker.append(CORE, 0, record("T1"))
+    rig.shards[0].error = error
+    rig.turn()
+    with pytest.raises(type(error)):
+        rig.turn()
+    rig.shards[0].error = None
+    rig.reader.locate()
+    rig.turn()
+    assert rig.last.events["txn_id"].to_list() == ["T1"]
+
+
+def test_running_it_waits_trouble_out_and_goes_on():
+    rig = Rig()
+    rig.broker.append(CORE, 0, record("T1"))
+    rig.broker.is_down = True
+    thread = threading.Thread(target=rig.reader.run)
+    thread.start()
+    eventually(lambda: "KafkaUnavailable" in rig.reader.status().trouble)
+    rig.broker.is_down = False
+    eventually(lambda: any(len(batch.events) for batch in rig.shards[0].sent))
+    eventually(lambda: rig.reader.status().trouble == "")
+    rig.reader.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_more_batches_than_allowed_are_not_in_flight():
+    class Slow(Recorder):
+        def send(self, batch):
+            ticket = super().send(batch)
+            answered.append(ticket)
+            return Waiting(ticket)
+
+    class Waiting:
+        def __init__(self, ticket):
+            self.ticket = ticket
+
+        def done(self):
+            return False
+
+        def result(self):
+            asked.append(self.ticket)
+            return self.ticket.result()
+
+    answered: list = []
+    asked: list = []
+    rig = Rig(Slow(), batches_in_flight_max=2)
+    rig.reader.locate()
+    for at in range(5):
+        rig.broker.append(CORE, 0, record(f"T{at}", at=at))
+        rig.turn()
+        assert len(answered) - len(asked) <= 2
+
+
+def test_paused_it_reads_nothing_and_is_idle_once_all_has_arrived(rig):
+    rig.turn()
+    rig.reader.pause()
+    rig.broker.append(CORE, 0, record())
+    sent = len(rig.shards[0].sent)
+    assert rig.turn() == 0
+    assert len(rig.shards[0].sent) == sent
+    assert rig.reader.idle()
+    rig.reader.resume()
+    assert rig.turn() == 1
+
+
+def test_lag_tools_hear_only_of_what_every_shard_has_in_the_ledger():
+    one, two = Recorder(0, 64), Recorder(64, 128)
+    rig = Rig(one, two)
+    rig.reader.locate()
+    rig.broker.append(CORE, 0, record())
+    rig.turn(5_000)
+    rig.turn(5_000)
+    assert rig.broker.committed[CORE, 0] == 1
+
+
+def test_partitions_are_dealt_so_that_every_reader_sees_every_source():
+    dealt = partitions_by_reader({CORE: 4, GATEWAY: 4, MOBILE: 4}, 2)
+    assert sorted(key for keys in dealt for key in keys) == sorted(
+        (topic, partition) for topic in (CORE, GATEWAY, MOBILE) for partition in range(4)
+    )
+    assert all({topic for topic, _ in keys} == {CORE, GATEWAY, MOBILE} for keys in dealt)
+
+
+# -- with real shards --------------------------------------------------------------------------------------------------
+
+
+class Line:
+    """A reader and two shards on one database, all in this process."""
+
+    def __init__(self):
+        self.database = MemoryDatabase.with_ranges((0, 64), (64, 128))
+        self.redis = MemoryRedis()
+        self.clients = [LocalShard(0, 64), LocalShard(64, 128)]
+        self.rig = Rig(*self.clients, partitions=1)
+        self.shards = [self.make(client) for client in self.clients]
+
+    def make(self, client):
+        client.shard = MatcherShard(
+            ShardOptions(
+                client.key_group_from,
+                client.key_group_to,
+                "shard",
+                flush_interval_ms=1,
+                idle_flush_interval_ms=1,
+                retry_interval_ms=1,
+                check_age_ms=0,
+                housekeeping_interval_ms=0,
+            ),
+            DEFAULT_SOURCES,
+            MemoryLedger(self.database),
+            lambda claim: MemorySpill(self.redis, claim),
+            MemoryFeed(),
+            lambda error: None,
+            self.rig.clock,
+        )
+        return client.shard
+
+    def close(self):
+        for shard in self.shards:
+            shard.close()
+
+
+@pytest.fixture
+def line():
+    made = Line()
+    made.rig.reader.locate()
+    yield made
+    made.close()
+
+
+def test_a_shard_that_died_with_records_on_their_way_never_calls_them_missing(line):
+    """Its successor hears watermarks only together with the records below them."""
+    rig = line.rig
+    victim = line.clients[0] if key_group_of("T1") < 64 else line.clients[1]
+    for topic, source in ((CORE, "CORE"), (GATEWAY, "GATEWAY")):
+        rig.broker.append(topic, 0, record("T1", source))
+    rig.turn()
+    assert victim.shard.drain(PATIENCE_S)
+    line.database.is_down = True
+    rig.broker.append(MOBILE, 0, record("T1", "MOBILE", at=100))
+    rig.turn()  # the shard takes it and cannot write it
+    victim.shard._stopping.set()
+    line.database.is_down = False
+    line.shards.append(line.make(victim))
+    rig.clock.now_ms += 60_000
+    rig.turn()  # what is sent now is refused, until the reader goes back
+    with pytest.raises(GapError):
+        rig.turn()
+    rig.reader.locate()
+    for _ in range(4):
+        rig.turn(2_000)
+        assert victim.shard.drain(PATIENCE_S)
+    [row] = line.database.results.values()
+    assert (row["verdict"], row["revision"], row["missing"]) == (Verdict.MATCHED, 1, 0)
+    assert line.database.history == []
