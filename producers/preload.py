@@ -198,6 +198,7 @@ def preload(
             loaded.records[source.name] += len(values)
         on_progress(loaded.total)
     unsent = producer.flush(FLUSH_TIMEOUT_S)
+    producer.close()
     loaded.elapsed_s = time.monotonic() - began
     loaded.missing, loaded.mismatched = generator.missing, generator.mismatched
     if failed or unsent:

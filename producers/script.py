@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def run(source: str, arguments: Sequence[str] | None = None) -> int:
         start_ms = chosen.start_ms or int(time.time() * 1000)
         while not stop() and (wait := start_ms / 1000 - time.time()) > 0:
             time.sleep(min(wait, 0.1))
-        with ManifestWriter(chosen.manifest, plan, start_ms) as manifest:
+        with closing(producer), ManifestWriter(chosen.manifest, plan, start_ms) as manifest:
             emitter = Emitter(producer, encoder, frozenset([source]), manifest.add)
             report = emitter.run(Scenario(plan, start_ms).emissions(), stop=stop)
             manifest.summary(sent=dict(report.sent), behind_ms_max=report.behind_ms_max, stopped=report.stopped)

@@ -89,5 +89,5 @@ def schema_id_of(client: SchemaRegistryClient, topic: str) -> int:
 
 def encoders(registry_config: Mapping[str, Any], topics: list[str]) -> dict[str, Encoder]:
     """One encoder per topic, its id looked up in the registry."""
-    client = SchemaRegistryClient(dict(registry_config))
-    return {topic: Encoder(schema_id_of(client, topic)) for topic in topics}
+    with SchemaRegistryClient(dict(registry_config)) as client:
+        return {topic: Encoder(schema_id_of(client, topic)) for topic in topics}

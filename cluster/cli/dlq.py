@@ -6,7 +6,8 @@ import asyncio
 import getpass
 import json
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -91,7 +92,8 @@ def show(letter: LetterArgument, as_json: JsonOption = False) -> None:
     row = _run(fetch())
     if row is None:
         _fail(f"there is no dead letter {place}", ExitCode.USAGE)
-    today = read_again(_decoder(endpoints), row, int(time.time() * 1000))
+    with _decoder(endpoints) as decoder:
+        today = read_again(decoder, row, int(time.time() * 1000))
     verdict = f"still {today.reason.value}: {today}" if isinstance(today, Refused) else "an acceptable event by now"
     payload: bytes | None = row["payload"]
     if as_json:
@@ -128,7 +130,10 @@ def replay_(
 
     async def work() -> list[Replayed]:
         producer = Producer(producer_config(endpoints.kafka.client_config("producer")))
-        decoder = _decoder(endpoints)
+        with closing(producer), _decoder(endpoints) as decoder:
+            return await send(producer, decoder)
+
+    async def send(producer: Producer, decoder: Decoder) -> list[Replayed]:
         async with connected(endpoints.postgres.connect_kwargs("api")) as connection:
             wanted = chosen
             if every:
@@ -168,8 +173,10 @@ def _endpoints() -> Endpoints:
     return Endpoints.load(get_settings().state_dir)
 
 
-def _decoder(endpoints: Endpoints) -> Decoder:
-    return Decoder(registry_lookup(endpoints.registry.client_config("reader")), endpoints.source_specs())
+@contextmanager
+def _decoder(endpoints: Endpoints) -> Iterator[Decoder]:
+    with registry_lookup(endpoints.registry.client_config("reader")) as lookup:
+        yield Decoder(lookup, endpoints.source_specs())
 
 
 def _who() -> str:

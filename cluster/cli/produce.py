@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,10 +115,11 @@ def _publish(connection: Connection, plan: Plan, path: Path | None) -> dict[str,
     try:
         start_ms = int(time.time() * 1000)
         topics = [source.topic for source in plan.sources]
-        with ManifestWriter(path, plan, start_ms) as manifest, _bar(plan) as progress:
+        producer = Producer(producer_config(connection.kafka))
+        with closing(producer), ManifestWriter(path, plan, start_ms) as manifest, _bar(plan) as progress:
             task = progress.add_task("publishing", total=plan.transactions * len(plan.sources))
             emitter = Emitter(
-                Producer(producer_config(connection.kafka)),
+                producer,
                 encoders(connection.registry, topics),
                 frozenset(source.name for source in plan.sources),
                 manifest.add,

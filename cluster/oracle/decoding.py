@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import fastavro
+import httpx
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from fastavro.types import Schema
@@ -43,19 +45,23 @@ class Refused(Exception):  # noqa: N818 - a verdict on a record, not an error of
         super().__init__(detail or reason.value)
 
 
-def registry_lookup(config: dict[str, Any]) -> RegistryLookup:
+@contextmanager
+def registry_lookup(config: dict[str, Any]) -> Iterator[RegistryLookup]:
     """A lookup that asks the registry. Raises RegistryUnavailableError when it gives no answer."""
-    client = SchemaRegistryClient(config)
+    with SchemaRegistryClient(config) as client:
 
-    def lookup(schema_id: int) -> str | None:
-        try:
-            return client.get_schema(schema_id).schema_str
-        except SchemaRegistryError as error:
-            if error.http_status_code == HTTP_NOT_FOUND:
-                return None
-            raise RegistryUnavailableError(f"schema {schema_id}: {error}") from error
+        def lookup(schema_id: int) -> str | None:
+            try:
+                text: str | None = client.get_schema(schema_id).schema_str
+            except SchemaRegistryError as error:
+                if error.http_status_code == HTTP_NOT_FOUND:
+                    return None
+                raise RegistryUnavailableError(f"schema {schema_id}: {error}") from error
+            except httpx.HTTPError as error:
+                raise RegistryUnavailableError(f"schema {schema_id}: {error!r}") from error
+            return text
 
-    return lookup
+        yield lookup
 
 
 def plain(node: Any) -> Any:

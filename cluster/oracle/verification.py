@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,12 @@ class Verification:
         self._deadline = began + self._patience.wait_s
         async with snapshot(self._access.postgres) as ledger:
             sources = await ledger.sources() or self._access.sources
-        decoder = Decoder(registry_lookup(dict(self._access.registry)), sources)
-        reader = LogReader(self._access.kafka, [source.topic for source in sources], decoder)
-        try:
+        with (
+            registry_lookup(dict(self._access.registry)) as lookup,
+            closing(
+                LogReader(self._access.kafka, [source.topic for source in sources], Decoder(lookup, sources))
+            ) as reader,
+        ):
             extents = await asyncio.to_thread(reader.extents)
             records = sum(extent.high - extent.low for extent in extents.values())
             if records == 0:
@@ -124,8 +128,6 @@ class Verification:
                 Spool(Path(folder), bucket_ranges(records)) as spool,
             ):
                 report = await self._until_steady(reader, spool)
-        finally:
-            reader.close()
         report.elapsed_s = time.monotonic() - began
         if report.findings.compared["raw_events"] + report.findings.compared["dead_letters"] == 0 and report.clean:
             raise NothingToVerifyError("the ledger is empty and no position has moved")
