@@ -3239,7 +3239,7 @@ export interface operations {
             query?: {
                 bucket?: ("open" | "assigned" | "in_review" | "resolved" | "mine" | "awaiting_me") | null;
                 /** @description Any of these kinds. */
-                break?: string[];
+                break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
                 missing_source?: string | null;
                 currency?: string | null;
                 severity?: ("low" | "medium" | "high" | "critical") | null;
@@ -5959,8 +5959,80 @@ export interface operations {
                     "text/plain": string;
                 };
             };
+            /** @description Not an HTTP request that can be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not suffice */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such object */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Stale version, or the state does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not valid */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A dependency does not answer, or the audit trail takes no entries */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

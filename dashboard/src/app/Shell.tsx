@@ -6,7 +6,7 @@ import { cx } from "@/lib/cx";
 import { IconButton } from "@/ui/Button";
 import { Icon } from "@/ui/Icon";
 import { Menu, MenuItem, MenuLine, MenuNote } from "@/ui/Menu";
-import { Loading } from "@/ui/States";
+import { Empty, Loading } from "@/ui/States";
 import { FeedState } from "./FeedState";
 import { IncidentBar } from "./IncidentBar";
 import { SCREENS } from "./nav";
@@ -20,6 +20,7 @@ export function Shell() {
   const [paletteOpen, setPaletteOpen] = useState(false);
   const [railOpen, setRailOpen] = useState(false);
   const path = useRouterState({ select: (state) => state.location.pathname });
+  const may = useMay();
   useGoKeys(() => setPaletteOpen(true));
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new screen closes the drawer
   useEffect(() => setRailOpen(false), [path]);
@@ -67,12 +68,24 @@ export function Shell() {
       <main id="main" className={s.main} tabIndex={-1}>
         <IncidentBar />
         <Suspense fallback={<Loading lines={10} />}>
-          <Outlet />
+          {allowed(path, may) ? (
+            <Outlet />
+          ) : (
+            <Empty title="This screen is not for your role" action={<Link to="/">Overview</Link>}>
+              An administrator can see it.
+            </Empty>
+          )}
         </Suspense>
       </main>
       <Palette open={paletteOpen} onClose={() => setPaletteOpen(false)} />
     </div>
   );
+}
+
+/** Whether the role may see the screen that an address belongs to. */
+function allowed(path: string, may: ReturnType<typeof useMay>): boolean {
+  const screen = SCREENS.find(({ to }) => (to === "/" ? path === "/" : path.startsWith(to)));
+  return screen === undefined || may(screen.needs);
 }
 
 function Rail({ open, path }: { open: boolean; path: string }) {

@@ -1,4 +1,4 @@
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { queries } from "@/api/queries";
@@ -6,10 +6,13 @@ import type { Bucket, ExceptionRow, Severity } from "@/api/types";
 import { Page } from "@/app/Page";
 import { useMay, useMe } from "@/auth/me";
 import { useSourceNames } from "@/features/transactions/Filters";
+import list from "@/features/transactions/list.module.css";
 import { BREAK_NAMES, BREAKS, SEVERITIES, sourceLabel } from "@/lib/labels";
+import { matchesQuery } from "@/lib/match";
 import { count, plural, relationCount } from "@/lib/numbers";
 import { useKeys, useTriage } from "@/lib/useKeys";
 import { useNarrow } from "@/lib/useNarrow";
+import { useNewArrivals } from "@/live/hooks";
 import { Button } from "@/ui/Button";
 import { Select } from "@/ui/Field";
 import { Grid } from "@/ui/grid/Grid";
@@ -19,7 +22,15 @@ import { BulkDialog } from "./BulkDialog";
 import { ExceptionCard, exceptionColumns } from "./columns";
 import { DeskPanel } from "./DeskPanel";
 import s from "./ExceptionsPage.module.css";
-import { BUCKETS, type ExceptionSearch, exceptionFilter, exceptionQuery, sortFor } from "./search";
+import {
+  BUCKETS,
+  type ExceptionSearch,
+  exceptionFilter,
+  exceptionQuery,
+  isLive,
+  liveQuery,
+  sortFor,
+} from "./search";
 
 const route = getRouteApi("/app/exceptions");
 const rowId = (row: ExceptionRow) => row.txn_id;
@@ -167,6 +178,7 @@ function Desk({
   change: (next: Partial<ExceptionSearch>) => void;
 }) {
   const navigate = useNavigate();
+  const client = useQueryClient();
   const narrow = useNarrow();
   const query = useMemo(() => exceptionQuery(search), [search]);
   const found = useInfiniteQuery(queries.exceptions(query));
@@ -176,6 +188,9 @@ function Desk({
   const openPage = (row: ExceptionRow) =>
     void navigate({ to: "/transactions/$txnId", params: { txnId: row.txn_id } });
   useTriage(rows, rowId, search.open, activate, openPage);
+  const known = useMemo(() => new Set(rows.map(rowId)), [rows]);
+  const filter = useMemo(() => liveQuery(search), [search]);
+  const arrivals = useNewArrivals((row) => matchesQuery(filter, row), known, isLive(search));
   const active = rows.find((row) => row.txn_id === search.open);
   const { fetchNextPage, hasNextPage, isFetchingNextPage } = found;
   const more = useCallback(() => {
@@ -189,6 +204,18 @@ function Desk({
   return (
     <div className={s.split}>
       <div className={s.list}>
+        {arrivals.count > 0 && (
+          <button
+            type="button"
+            className={list.pill}
+            onClick={() => {
+              arrivals.reset();
+              void client.resetQueries({ queryKey: ["exceptions", "list"] });
+            }}
+          >
+            {arrivals.count > 999 ? "999+" : arrivals.count} new
+          </button>
+        )}
         {found.isPending && <Loading lines={14} label="Loading exceptions" />}
         {found.isError && rows.length === 0 && (
           <Failed error={found.error} retry={() => void found.refetch()} />

@@ -1,6 +1,13 @@
 /** The view state of the exceptions desk, in the URL, and the query that it makes. */
 
-import type { BreakName, Bucket, ExceptionFilter, ExceptionQuery, Severity } from "@/api/types";
+import type {
+  BreakName,
+  Bucket,
+  ExceptionFilter,
+  ExceptionQuery,
+  Severity,
+  TransactionQuery,
+} from "@/api/types";
 import { BREAK_NAMES, SEVERITIES } from "@/lib/labels";
 import { compact, oneOf, type RawSearch, someOf, text } from "@/lib/search";
 
@@ -77,4 +84,19 @@ export function exceptionFilter(search: ExceptionSearch): ExceptionFilter {
       assignee: search.assignee,
     }),
   };
+}
+
+/** Whether new mismatches belong on top of this view. */
+export function isLive(search: ExceptionSearch): boolean {
+  return (search.bucket ?? "open") === "open" && sortFor(search) === "-decided_at" && !search.severity;
+}
+
+/** The filter as the live feed's results can be held against it. */
+export function liveQuery(search: ExceptionSearch): TransactionQuery {
+  return compact({
+    verdict: "MISMATCHED" as const,
+    break: search.break,
+    missing_source: search.missing,
+    currency: search.currency,
+  });
 }

@@ -17,7 +17,10 @@ const TOP_ROWS = 4;
 export function NeedsYou() {
   const may = useMay();
   const buckets = useQuery(queries.buckets());
-  const largest = useInfiniteQuery(queries.exceptions({ bucket: "open", sort: "-amount_minor" }));
+  const largest = useInfiniteQuery({
+    ...queries.exceptions({ bucket: "open", sort: "-amount_minor" }),
+    refetchInterval: 15_000,
+  });
   const works = may("actOnException");
   const rows = largest.data?.pages.flatMap((page) => page.items).slice(0, TOP_ROWS) ?? [];
   return (

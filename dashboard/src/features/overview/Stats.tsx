@@ -2,7 +2,7 @@ import { Link } from "@tanstack/react-router";
 import type { Summary } from "@/api/types";
 import { WINDOWS, type WindowName } from "@/app/windows";
 import { shortMoney } from "@/lib/money";
-import { count, percent, rate } from "@/lib/numbers";
+import { count, percent, plural, rate } from "@/lib/numbers";
 import { fineSpan } from "@/lib/time";
 import s from "./OverviewPage.module.css";
 
@@ -28,7 +28,7 @@ export function Stats({ summary, windowName }: { summary: Summary; windowName: W
       <Link className={s.stat} to="/exceptions" search={{ bucket: "open" }}>
         <span className={s.statName}>Open exceptions</span>
         <span className={s.statValue}>{count(summary.open_exceptions)}</span>
-        <span className={s.statNote}>{count(summary.late)} legs came late</span>
+        <span className={s.statNote}>{plural(summary.late, "leg")} came late</span>
       </Link>
       <Link className={s.stat} to="/transactions" search={{ verdict: "MISMATCHED", sort: "-amount_minor" }}>
         <span className={s.statName}>Money at risk</span>

@@ -1,6 +1,7 @@
 import type { TransactionDetail } from "@/api/types";
 import { sourceLabel, sourceOrder } from "@/lib/labels";
 import { clock, fineSpan } from "@/lib/time";
+import { spanTicks } from "@/ui/chart/scale";
 import { useWidth } from "@/ui/chart/useWidth";
 import s from "./Timeline.module.css";
 
@@ -8,7 +9,7 @@ const LANE = 34;
 const LEFT = 76;
 const RIGHT = 16;
 const TOP = 10;
-const BOTTOM = 30;
+const BOTTOM = 42;
 
 /** One lane per source: when its events happened by its own clock (ring) and when they arrived (dot). */
 export function Timeline({ detail }: { detail: TransactionDetail }) {
@@ -88,10 +89,15 @@ export function Timeline({ detail }: { detail: TransactionDetail }) {
                 </g>
               );
             })}
-            <line x1={decidedX} x2={decidedX} y1={TOP - 6} y2={bottom + 4} className={s.decided} />
+            {spanTicks(first, last, plot / 90).map((offset) => (
+              <text key={offset} x={x(first + offset)} y={bottom + 14} className={s.tick} textAnchor="middle">
+                {offset === 0 ? clock(first) : `+${fineSpan(offset)}`}
+              </text>
+            ))}
+            <line x1={decidedX} x2={decidedX} y1={TOP - 6} y2={bottom + 20} className={s.decided} />
             <text
               x={decidedX}
-              y={bottom + 18}
+              y={bottom + 32}
               className={s.decidedText}
               textAnchor={decidedX > width - 90 ? "end" : decidedX < LEFT + 60 ? "start" : "middle"}
             >

@@ -34,3 +34,13 @@ export function timeTicks(since: number, until: number, wanted: number): number[
   for (let at = first; at <= until; at += step) ticks.push(at);
   return ticks;
 }
+
+/** Round spans after a beginning: 0, then multiples of a step so that about `wanted` fit. */
+export function spanTicks(first: number, last: number, wanted: number): number[] {
+  const length = Math.max(1, last - first);
+  const step = [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 3_600_000].find(
+    (each) => length / each <= Math.max(1, wanted),
+  );
+  if (step === undefined) return [0];
+  return Array.from({ length: Math.floor(length / step) + 1 }, (_, at) => at * step);
+}

@@ -1,0 +1,239 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import {
+  createMemoryHistory,
+  createRootRoute,
+  createRoute,
+  createRouter,
+  RouterProvider,
+} from "@tanstack/react-router";
+import { render, screen, waitFor, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import type { ReactNode } from "react";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { ApiProblem, explain } from "@/api/problem";
+import { queries } from "@/api/queries";
+import type { ExceptionDetail, Me } from "@/api/types";
+import { session } from "@/auth/session";
+import { DeskPanel } from "@/features/exceptions/DeskPanel";
+import { LegCell } from "@/features/transactions/LegCell";
+import { useTriage } from "@/lib/useKeys";
+import { Grid } from "@/ui/grid/Grid";
+import { LegGlyph, VerdictMark } from "@/ui/marks";
+import { exceptionDetail, makeWorld } from "../mock/data";
+import { row } from "./samples";
+
+const world = makeWorld(1_700_000_000_000);
+
+function me(role: Me["role"], allowed: string[]): Me {
+  return { username: "anna", name: "Anna", role, subject: "1", token_expires: 0, allowed };
+}
+
+async function show(node: ReactNode, fill: (client: QueryClient) => void = () => undefined) {
+  const client = new QueryClient({
+    defaultOptions: { queries: { staleTime: Number.POSITIVE_INFINITY, retry: false } },
+  });
+  fill(client);
+  const root = createRootRoute();
+  const index = createRoute({ getParentRoute: () => root, path: "/", component: () => node });
+  const other = createRoute({
+    getParentRoute: () => root,
+    path: "/transactions/$txnId",
+    component: () => <p>opened</p>,
+  });
+  const router = createRouter({
+    routeTree: root.addChildren([index, other]),
+    history: createMemoryHistory({ initialEntries: ["/"] }),
+  });
+  render(
+    <QueryClientProvider client={client}>
+      <RouterProvider router={router as never} />
+    </QueryClientProvider>,
+  );
+  await waitFor(() => expect(document.body.querySelector("div > *")).not.toBeNull());
+  return client;
+}
+
+describe("a leg", () => {
+  test("that differs says so in words, not in colour alone", async () => {
+    await show(<LegCell row={row("a")} source="MOBILE" odd={new Set(["MOBILE.amount_minor"])} />);
+    expect(screen.getByText("differs:")).toBeInTheDocument();
+    expect(screen.getByText("12.00")).toBeInTheDocument();
+  });
+
+  test("that is missing is told from one that has not come yet", async () => {
+    const gone = row("a", { legs: {}, missing_sources: ["CORE"] });
+    await show(
+      <>
+        <LegCell row={gone} source="CORE" odd={new Set()} />
+        <LegCell row={gone} source="MOBILE" odd={new Set()} />
+      </>,
+    );
+    expect(screen.getByText("missing")).toBeInTheDocument();
+    expect(screen.getByText("not yet")).toBeInTheDocument();
+  });
+
+  test("the glyph of three has a name", async () => {
+    await show(
+      <LegGlyph sources={["CORE", "GATEWAY", "MOBILE"]} legs={row("a").legs} odd={new Set(["MOBILE"])} />,
+    );
+    expect(
+      screen.getByRole("img", { name: "Core agrees, Gateway agrees, Mobile differs" }),
+    ).toBeInTheDocument();
+  });
+
+  test("a provisional verdict says that it is one", async () => {
+    await show(<VerdictMark verdict="MISMATCHED" final={false} />);
+    expect(screen.getByText(/so far/)).toBeInTheDocument();
+  });
+});
+
+describe("the desk by role", () => {
+  const detail = exceptionDetail(
+    world,
+    world.desk.find((each) => each.state === "open")?.txn_id ?? "",
+  ) as ExceptionDetail;
+  const id = detail.exception.txn_id;
+  const fill =
+    (role: Me["role"], allowed: string[], change: Partial<ExceptionDetail> = {}) =>
+    (client: QueryClient) => {
+      client.setQueryData(queries.me().queryKey, me(role, allowed));
+      client.setQueryData(queries.exception(id).queryKey, { ...detail, ...change });
+      client.setQueryData(queries.people().queryKey, [{ username: "arno", name: "Arno", role: "analyst" }]);
+    };
+  const analyst = ["actOnException", "addExceptionComment"];
+
+  test("a viewer reads comments and is shown no action", async () => {
+    await show(<DeskPanel txnId={id} />, fill("viewer", []));
+    expect(await screen.findByText(/second is due tonight/)).toBeInTheDocument();
+    expect(screen.queryByRole("button")).toBeNull();
+    expect(screen.queryByRole("textbox")).toBeNull();
+  });
+
+  test("an analyst is shown what the service says is possible", async () => {
+    await show(
+      <DeskPanel txnId={id} />,
+      fill("analyst", analyst, { actions: ["assign", "start_review", "resolve"] }),
+    );
+    expect(await screen.findByRole("button", { name: /Resolve|Propose/ })).toBeInTheDocument();
+    expect(screen.getByRole("button", { name: "Start review" })).toBeInTheDocument();
+    expect(screen.queryByRole("button", { name: "Approve" })).toBeNull();
+  });
+
+  test("the checker is shown who proposed", async () => {
+    const exception = { ...detail.exception, state: "in_review" as const, proposed_by: "arno" };
+    await show(
+      <DeskPanel txnId={id} />,
+      fill("analyst", analyst, { exception, actions: ["approve", "reject"] }),
+    );
+    expect(await screen.findByRole("button", { name: "Approve" })).toBeInTheDocument();
+    expect(screen.getByText(/proposes to resolve/)).toBeInTheDocument();
+  });
+
+  describe("with the service", () => {
+    const fetched = vi.fn<(request: Request) => Promise<Response>>();
+    beforeEach(() => {
+      fetched.mockReset();
+      vi.stubGlobal("fetch", fetched);
+      vi.spyOn(session, "token").mockResolvedValue("token-1");
+    });
+    afterEach(() => vi.unstubAllGlobals());
+
+    test("a step carries the version that it is based on, and the token", async () => {
+      fetched.mockImplementation(async () => Response.json(detail));
+      await show(<DeskPanel txnId={id} />, fill("analyst", analyst, { actions: ["start_review"] }));
+      await userEvent.click(await screen.findByRole("button", { name: "Start review" }));
+      const request = fetched.mock.calls.map(([each]) => each).find((each) => each.method === "POST");
+      expect(request?.headers.get("authorization")).toBe("Bearer token-1");
+      expect(await request?.json()).toMatchObject({
+        action: "start_review",
+        version: detail.exception.version,
+      });
+    });
+
+    test("a refusal with 401 is tried once more with a new token, then the session is over", async () => {
+      const renew = vi.spyOn(session, "renew").mockResolvedValue(true);
+      const end = vi.spyOn(session, "end").mockImplementation(() => undefined);
+      fetched.mockImplementation(async () =>
+        Response.json({ type: "/problems/not-signed-in" }, { status: 401 }),
+      );
+      await show(<DeskPanel txnId={id} />, fill("analyst", analyst, { actions: ["start_review"] }));
+      await userEvent.click(await screen.findByRole("button", { name: "Start review" }));
+      await waitFor(() => expect(end).toHaveBeenCalled());
+      expect(renew).toHaveBeenCalledWith(-1);
+    });
+  });
+});
+
+describe("the grid", () => {
+  interface Item {
+    id: string;
+  }
+  const items: Item[] = Array.from({ length: 5_000 }, (_, at) => ({ id: `row-${at}` }));
+  const rowId = (item: Item) => item.id;
+  const columns = [
+    { id: "name", header: "Name", width: "100px", cell: (item: Item) => item.id, sorts: ["-name", "name"] },
+    { id: "more", header: "More", width: "100px", cell: () => "x", extra: true },
+  ];
+
+  test("draws a few dozen of thousands of rows, and says how many there are", async () => {
+    await show(<Grid label="Items" rows={items} columns={columns} rowId={rowId} card={() => null} />);
+    const grid = await screen.findByRole("grid", { name: "Items" });
+    expect(grid).toHaveAttribute("aria-rowcount", "5001");
+    expect(within(grid).getAllByRole("row").length).toBeLessThan(80);
+  });
+
+  test("hides columns, and tells the order in force", async () => {
+    const onSort = vi.fn();
+    await show(
+      <Grid
+        label="Items"
+        rows={items}
+        columns={columns}
+        rowId={rowId}
+        card={() => null}
+        visibility={{ more: false }}
+        sort="-name"
+        onSort={onSort}
+      />,
+    );
+    expect(await screen.findByRole("columnheader", { name: "Name" })).toHaveAttribute(
+      "aria-sort",
+      "descending",
+    );
+    expect(screen.queryByRole("columnheader", { name: "More" })).toBeNull();
+    await userEvent.click(screen.getByRole("button", { name: "Name" }));
+    expect(onSort).toHaveBeenCalledWith("name");
+  });
+
+  test("j and k go through the rows, Enter opens, and typing in a field does nothing of it", async () => {
+    const onActive = vi.fn();
+    const onOpen = vi.fn();
+    function Triage() {
+      useTriage(items, rowId, "row-1", onActive, onOpen);
+      return <input aria-label="Field" />;
+    }
+    await show(<Triage />);
+    await screen.findByRole("textbox");
+    await userEvent.keyboard("jk{Enter}");
+    expect(onActive.mock.calls.map(([item]) => item.id)).toEqual(["row-2", "row-0"]);
+    expect(onOpen).toHaveBeenCalledWith(items[1]);
+    await userEvent.type(screen.getByRole("textbox"), "jjj");
+    expect(onActive).toHaveBeenCalledTimes(2);
+  });
+});
+
+test("problems are explained with their fields and the request's id", () => {
+  const problem = new ApiProblem({
+    type: "/problems/invalid",
+    status: 422,
+    detail: "not valid",
+    request_id: "req-1",
+    errors: [{ where: "query.limit", problem: "too large" }],
+  });
+  expect(explain(problem)).toEqual({
+    title: "The request is not valid",
+    detail: "query.limit: too large",
+    requestId: "req-1",
+  });
+  expect(explain(new ApiProblem({ status: 0 })).title).toBe("The service does not answer");
+});
