@@ -102,7 +102,7 @@ class WriterSchema:
     def parse(cls, schema_id: int, text: str) -> WriterSchema:
         """Parse a registered schema. Raises ValueError when it is not an Avro record."""
         raw = _without_logical_types(json.loads(text))
-        if not isinstance(raw, dict) or raw.get("type") != "record":
+        if not isinstance(raw, dict) or raw.get("type") != "record" or "fields" not in raw:
             raise ValueError(f"schema {schema_id} is not a record")
         try:
             parsed = fastavro.parse_schema(raw)
