@@ -108,6 +108,8 @@ class ArtifactCache:
         with _exclusive(self._locks / f"{name}.lock"):
             if not folder.is_dir():
                 self._unpacked.mkdir(parents=True, exist_ok=True)
+                for abandoned in self._unpacked.glob(f".{name}-*"):  # by a process that was killed: we hold the lock
+                    shutil.rmtree(abandoned, ignore_errors=True)
                 draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self._unpacked))
                 try:
                     for archive in archives:
@@ -164,8 +166,18 @@ class ArtifactCache:
             return
         progress = self._progress
         task = progress.add_task(file_name, total=size)
+        waiting = 0
+
+        def advance(count: int) -> None:
+            # jgo reports every 8 KiB; drawing that often would take longer than the download.
+            nonlocal waiting
+            waiting += count
+            if waiting >= _CHUNK_BYTES:
+                progress.advance(task, waiting)
+                waiting = 0
+
         try:
-            yield lambda count: progress.advance(task, count)
+            yield advance
         finally:
             progress.remove_task(task)
 
