@@ -79,6 +79,7 @@ def bench_settings(settings: Settings) -> Settings:
             "port_base": settings.port_base + BENCH_PORTS_ABOVE,
             "kafka_heap_mib": 1024,
             "kafka_full_jit": True,
+            "ray_dashboard": False,
         }
     )
 
