@@ -353,6 +353,8 @@ async def create_database(endpoint: PostgresEndpoint, database: str, template: s
             await connection.execute(f"create database {name} owner {LOGINS['owner']} template {source}")
         await connection.execute(f"revoke all on database {name} from public")
         await connection.execute(f"grant connect on database {name} to {LOGINS['app']}, {LOGINS['api']}")
+        # The stage of a flush; a right on the database itself does not come along with a copy.
+        await connection.execute(f"grant temporary on database {name} to {LOGINS['app']}")
     finally:
         await connection.close()
 
