@@ -49,19 +49,9 @@ def bare_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     return app
 
 
-def build_app(options: ApiOptions, ports: Ports | None = None) -> FastAPI:
-    """The whole app; its services start and stop with its lifespan."""
-    services = Services(options, ports or Ports())
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.services = services
-        await services.start()
-        try:
-            yield
-        finally:
-            await services.stop()
-
+def build_rest(services: Services, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """The app on services that somebody else starts and stops."""
+    options = services.options
     app = bare_app(lifespan)
     app.state.services = services
     if options.dashboard_dir is not None:
@@ -74,3 +64,19 @@ def build_app(options: ApiOptions, ports: Ports | None = None) -> FastAPI:
         metrics=services.metric_set,
     )
     return app
+
+
+def build_app(options: ApiOptions, ports: Ports | None = None) -> FastAPI:
+    """The whole app; its services start and stop with its lifespan."""
+    services = Services(options, ports or Ports())
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        await services.start()
+        try:
+            yield
+        finally:
+            await services.stop()
+
+    return build_rest(services, lifespan)

@@ -67,8 +67,9 @@ class Json:
 class Live:
     """One replica's sockets."""
 
-    def __init__(self, options: ApiOptions, ports: Ports | None = None) -> None:
-        self.services = Services(options, ports or Ports())
+    def __init__(self, services: Services) -> None:
+        options = services.options
+        self.services = services
         self.limits = options.limits
         self.ring = FeedRing(self.limits.feed_ring_messages, self.limits.feed_ring_bytes)
         self.sockets: dict[str, LiveSocket] = {}
@@ -101,8 +102,7 @@ class Live:
     # Life
 
     async def start(self) -> None:
-        """Start following the feed; needs a running loop."""
-        await self.services.start()
+        """Start following the feed; needs a running loop, and services that are started."""
         loops = (self._reader.run(), self._keep_sockets(), self._send_summaries(), self._watch.run())
         self._tasks = [asyncio.create_task(loop) for loop in loops]
 
@@ -112,7 +112,6 @@ class Live:
         for task in [*self._tasks, *self._background]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._background, return_exceptions=True)
-        await self.services.stop()
         with contextlib.suppress(Exception):
             await self._subscriber.aclose()
         with contextlib.suppress(Exception):
@@ -454,8 +453,18 @@ def _problem(error: ProblemError) -> dict[str, Any]:
 
 
 def build_live(options: ApiOptions, ports: Ports | None = None) -> socketio.ASGIApp:
-    """The live feed as an ASGI app; every path that reaches it is Socket.IO's. The object itself is at `.live`."""
-    live = Live(options, ports)
-    app = socketio.ASGIApp(live.sio, socketio_path=None, on_startup=live.start, on_shutdown=live.stop)
+    """The live feed alone as an ASGI app; every path that reaches it is Socket.IO's. The feed itself is at `.live`."""
+    services = Services(options, ports or Ports())
+    live = Live(services)
+
+    async def start() -> None:
+        await services.start()
+        await live.start()
+
+    async def stop() -> None:
+        await live.stop()
+        await services.stop()
+
+    app = socketio.ASGIApp(live.sio, socketio_path=None, on_startup=start, on_shutdown=stop)
     app.live = live
     return app

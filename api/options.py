@@ -41,7 +41,7 @@ class Limits:
     audit_queue_entries: int = 5_000
     # Live feed
     sockets: int = 2_000  # per replica
-    sockets_per_caller: int = 50  # per replica
+    sockets_per_caller: int = 200  # per replica
     feed_ring_messages: int = 5_000
     feed_ring_bytes: int = 64_000_000
     replay_messages: int = 2_000  # further behind than that: refetch

@@ -61,11 +61,15 @@ class SeverityScale:
         return amount_minor > self.second_person_above.get(currency, self.second_person_above["default"])
 
 
+_VERDICTS: tuple[Any, ...] = tuple(verdict.name for verdict in Verdict)
+_BREAKS: list[list[Any]] = [cast("list[Any]", break_names(mask)) for mask in range(1 << len(Break))]
+
+
 def verdict_of(code: int) -> Any:
     """The name of a stored verdict, typed loosely because pydantic checks it against the literal."""
-    return Verdict(code).name
+    return _VERDICTS[code]
 
 
 def breaks_of(mask: int) -> list[Any]:
     """Names in a mask, typed loosely because pydantic checks them against the literal."""
-    return cast("list[Any]", break_names(mask))
+    return _BREAKS[mask & (len(_BREAKS) - 1)]

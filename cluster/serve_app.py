@@ -1,9 +1,9 @@
-"""Ray Serve: the REST app and the live feed as two applications, put together from settings and endpoints.
+"""Ray Serve: the service's replicas, put together from settings and endpoints.
 
-They are separate because a websocket holds one of a replica's request slots for as long as it lasts: REST must never
-wait behind sockets. Both are served by the same HTTPS proxy, one on each node. A replica reads endpoints.json
-itself, so that no password is an argument that Ray would keep. `rest` and `live` serve a Serve config file too
-(deploy/serve_config.yaml).
+One deployment whose replicas hold REST and live feed, and accept connections themselves (api/door.py): Serve starts,
+checks, replaces and scales them, and its proxy is not started. Where the proxy is preferred (one port for several
+applications), `direct=False` leaves the replicas behind it. A replica reads endpoints.json itself, so that no password
+is an argument that Ray would keep. A Serve config file does the same: deploy/serve_config.yaml.
 """
 
 from __future__ import annotations
@@ -31,14 +31,11 @@ from schemas.errors import ReconError
 from schemas.events import STATUS_NAMES, SourceSpec, schema_text
 from schemas.rules import Rulebook, RuleSet
 
-REST = "rest"
-LIVE = "live"
-LIVE_PREFIX = "/socket.io"
-REST_REQUESTS_MAX = 256  # per replica at the same time; beyond it the proxy queues
-REST_QUEUED_MAX = 512  # per proxy; beyond it 503
-SOCKETS_MAX = 2_000  # per replica; each socket is one ongoing request
-DRAIN_REST_S = 15.0
-DRAIN_LIVE_S = 3.0  # sockets never end by themselves: they are told to go first, then cut
+APPLICATION = "recon-api"
+DEPLOYMENT = "api"
+ONGOING_MAX = 4_000  # per replica, through Serve's proxy only: each socket there is one ongoing request
+DRAIN_S = 5  # open requests may take so long when a replica goes; sockets are told to go at once
+SHUTDOWN_S = 12.0  # then Serve kills the replica
 DRAIN_NOTICE_S = 1.0
 FOREVER_MS = 2**62  # a watermark beyond every window: history is closed
 
@@ -48,7 +45,7 @@ class KeycloakMissingError(ReconError):
 
 
 class ServeArgs(BaseModel):
-    """Arguments of both applications, as a Serve config file gives them."""
+    """Arguments of the application, as a Serve config file gives them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,6 +54,7 @@ class ServeArgs(BaseModel):
     replicas: int = 1
     log_level: str = "INFO"
     dashboard_dir: Path | None = None
+    direct: bool = True  # replicas listen themselves; False leaves them behind Serve's proxy
 
 
 def api_options(
@@ -120,75 +118,56 @@ def decode_payload(payload: bytes) -> dict[str, str | int | None]:
     }
 
 
-def _replica_options(args: ServeArgs) -> ApiOptions:
-    """Options inside a replica, under its own name."""
-    from ray import serve  # noqa: PLC0415 - slow to import, and only replicas come here
-
-    configure_logs(args.log_level)
-    return api_options(
-        Endpoints.load(args.state_dir),
-        audience=args.audience,
-        dashboard_dir=args.dashboard_dir,
-        replica=serve.get_replica_context().replica_id.unique_id,
-    )
-
-
-class _RestReplica:
-    """One replica of the REST app; Serve builds its ASGI app after the constructor."""
+class _Replica:
+    """One replica; Serve builds its ASGI app after the constructor, and runs the app's lifespan."""
 
     def __init__(self, args: ServeArgs) -> None:
-        self._options = _replica_options(args)
+        from ray import serve  # noqa: PLC0415 - slow to import, and only replicas come here
+
+        configure_logs(args.log_level)
+        self._args = args
+        self._endpoints = Endpoints.load(args.state_dir)
+        self._name: str = serve.get_replica_context().replica_id.unique_id
+        self._app: Any = None
 
     def __serve_build_asgi_app__(self) -> Any:
-        """The app."""
-        from api.app import build_app  # noqa: PLC0415 - a replica needs one of the two
+        """The app, with a door of its own unless it is to stay behind the proxy."""
+        from api.door import DoorOptions  # noqa: PLC0415 - only replicas need it
+        from api.whole import Whole  # noqa: PLC0415 - likewise
 
-        return build_app(self._options, api_ports(self._options))
+        options = api_options(
+            self._endpoints, audience=self._args.audience, dashboard_dir=self._args.dashboard_dir, replica=self._name
+        )
+        api = self._endpoints.api
+        door = None
+        if self._args.direct and api is not None:
+            door = DoorOptions(
+                api.host,
+                api.port,
+                api.cert_file,
+                api.key_file,
+                drain_s=DRAIN_S,
+                message_bytes=options.limits.socket_message_bytes,
+            )
+        self._app = Whole(options, api_ports(options), door)
+        return self._app
+
+    def check_health(self) -> None:
+        """Serve asks this regularly, and replaces the replica when it raises."""
+        if self._app is not None:
+            self._app.check()
 
 
-class _LiveReplica:
-    """One replica of the live feed."""
-
-    def __init__(self, args: ServeArgs) -> None:
-        self._options = _replica_options(args)
-
-    def __serve_build_asgi_app__(self) -> Any:
-        """The app."""
-        from api.live import build_live  # noqa: PLC0415 - a replica needs one of the two
-
-        return build_live(self._options)
-
-
-def rest(args: ServeArgs) -> Any:
-    """The REST application: the API under /api/v1, health, metrics, and the dashboard's files."""
+def application(args: ServeArgs) -> Any:
+    """The application: API, live feed, health, metrics, and the dashboard's files, at /."""
     from ray import serve  # noqa: PLC0415 - slow to import, and it reads its environment then
 
     deployment: Any = serve.deployment(
-        serve.ingress()(_RestReplica),
-        name=REST,
+        serve.ingress()(_Replica),
+        name=DEPLOYMENT,
         num_replicas=args.replicas,
-        max_ongoing_requests=REST_REQUESTS_MAX,
-        max_queued_requests=REST_QUEUED_MAX,
-        graceful_shutdown_timeout_s=DRAIN_REST_S,
-        graceful_shutdown_wait_loop_s=0.2,
-        health_check_period_s=5,
-        health_check_timeout_s=15,
-        ray_actor_options={"num_cpus": 0},
-        logging_config={"enable_access_log": False},
-    )
-    return deployment.bind(args)
-
-
-def live(args: ServeArgs) -> Any:
-    """The live feed, to be mounted at /socket.io."""
-    from ray import serve  # noqa: PLC0415 - slow to import, and it reads its environment then
-
-    deployment: Any = serve.deployment(
-        serve.ingress()(_LiveReplica),
-        name=LIVE,
-        num_replicas=args.replicas,
-        max_ongoing_requests=SOCKETS_MAX,
-        graceful_shutdown_timeout_s=DRAIN_LIVE_S,
+        max_ongoing_requests=ONGOING_MAX,
+        graceful_shutdown_timeout_s=SHUTDOWN_S,
         graceful_shutdown_wait_loop_s=0.2,
         health_check_period_s=5,
         health_check_timeout_s=15,
@@ -203,8 +182,11 @@ def dashboard_dir() -> Path:
     return Path(__file__).resolve().parents[1] / "dashboard" / "dist"
 
 
-def start(settings: Settings, endpoints: Endpoints) -> None:
-    """Start both applications on the stack's Ray, or bring running ones to these settings. Raises ReconError."""
+def start(settings: Settings, endpoints: Endpoints, *, direct: bool = True) -> None:
+    """Start the service on the stack's Ray, or bring a running one to these settings. Raises ReconError.
+
+    With `direct=False` Serve's HTTPS proxy listens instead of the replicas.
+    """
     from cluster.pipeline import connect  # noqa: PLC0415 - joins Ray
 
     if endpoints.api is None or endpoints.ray is None:
@@ -220,11 +202,12 @@ def start(settings: Settings, endpoints: Endpoints) -> None:
         replicas=settings.api_replicas,
         log_level=settings.log_level,
         dashboard_dir=dashboard_dir(),
+        direct=direct,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         serve.start(
-            proxy_location=ProxyLocation.EveryNode,
+            proxy_location=ProxyLocation.Disabled if direct else ProxyLocation.EveryNode,
             http_options=HTTPOptions(
                 host=endpoints.api.host,
                 port=endpoints.api.port,
@@ -233,12 +216,7 @@ def start(settings: Settings, endpoints: Endpoints) -> None:
                 # No request_timeout_s: it would cut websockets too. Statements have time limits of their own.
             ),
         )
-        serve.run_many(
-            [
-                serve.RunTarget(rest(args), name=REST, route_prefix="/"),
-                serve.RunTarget(live(args), name=LIVE, route_prefix=LIVE_PREFIX),
-            ]
-        )
+        serve.run(application(args), name=APPLICATION, route_prefix="/")
 
 
 def stop(settings: Settings, endpoints: Endpoints) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Response
 from pydantic import ConfigDict, Field
 
+from api.answers import as_json
 from api.models.common import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, BreakName, Person, TxnId
 from api.models.exceptions import (
     BulkApply,
@@ -44,12 +45,13 @@ class ExceptionQuery(ExceptionFilter):
     cursor: Annotated[str | None, Field(max_length=1_024)] = None
 
 
-@router.get("", operation_id="listExceptions", summary="Search exceptions")
+@router.get("", operation_id="listExceptions", summary="Search exceptions", response_model=ExceptionPage)
 async def list_exceptions(
     query: Annotated[ExceptionQuery, Query()], services: ServicesDep, caller: CallerDep
-) -> ExceptionPage:
+) -> Response:
     """A page of exceptions. Without a bucket: all that is not resolved."""
-    return await services.exceptions.search(query, caller, sort=query.sort, limit=query.limit, cursor=query.cursor)
+    page = await services.exceptions.search(query, caller, sort=query.sort, limit=query.limit, cursor=query.cursor)
+    return as_json(page)
 
 
 @router.get("/buckets", operation_id="getExceptionBuckets", summary="Counts by bucket")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from api.answers import as_json
 from api.csvs import stream_csv
 from api.models.audit import AuditList
 from api.models.common import (
@@ -65,10 +66,11 @@ class TransactionQuery(TransactionFilter):
     cursor: Annotated[str | None, Field(max_length=1_024)] = None
 
 
-@router.get("", operation_id="listTransactions", summary="Search transactions")
-async def list_transactions(query: Annotated[TransactionQuery, Query()], services: ServicesDep) -> TransactionPage:
+@router.get("", operation_id="listTransactions", summary="Search transactions", response_model=TransactionPage)
+async def list_transactions(query: Annotated[TransactionQuery, Query()], services: ServicesDep) -> Response:
     """A page of transactions that match all filters. The order is stable while new results arrive."""
-    return await services.transactions.search(query, sort=query.sort, limit=query.limit, cursor=query.cursor)
+    page = await services.transactions.search(query, sort=query.sort, limit=query.limit, cursor=query.cursor)
+    return as_json(page)
 
 
 @router.get("/count", operation_id="countTransactions", summary="Count transactions without scanning them")
@@ -92,12 +94,15 @@ async def export_transactions(
     return stream_csv(services.exports, caller, rows, "transactions.csv")
 
 
-@router.get("/{txn_id}", operation_id="getTransaction", summary="One transaction in full")
-async def get_transaction(
-    txn_id: Annotated[TxnId, Path()], services: ServicesDep, caller: CallerDep
-) -> TransactionDetail:
+@router.get(
+    "/{txn_id}",
+    operation_id="getTransaction",
+    summary="One transaction in full",
+    response_model=TransactionDetail,
+)
+async def get_transaction(txn_id: Annotated[TxnId, Path()], services: ServicesDep, caller: CallerDep) -> Response:
     """Legs side by side with differing fields marked, raw events, revisions, and the rules that judged it."""
-    return await services.transactions.detail(txn_id, masked=not caller.sees_accounts)
+    return as_json(await services.transactions.detail(txn_id, masked=not caller.sees_accounts))
 
 
 @router.get("/{txn_id}/audit", operation_id="getTransactionAudit", summary="The audit trail of one transaction")

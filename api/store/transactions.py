@@ -30,7 +30,7 @@ from api.store.totals import Totals
 from api.store.vocabulary import Vocabulary, VocabularyReader
 from api.times import millis, millis_or_none
 from schemas.events import key_group_of
-from schemas.verdicts import Verdict, break_mask, source_names
+from schemas.verdicts import Verdict, break_mask
 
 if TYPE_CHECKING:
     from api.routes.transactions import TransactionFilter
@@ -301,8 +301,8 @@ def _revision(row: Any, vocabulary: Vocabulary) -> Revision:
         verdict=verdict_of(row["verdict"]),
         final=row["final"],
         breaks=breaks_of(row["breaks"]),
-        missing_sources=source_names(row["missing"], vocabulary.names),
-        late_sources=source_names(row["late"], vocabulary.names),
+        missing_sources=vocabulary.named(row["missing"]),
+        late_sources=vocabulary.named(row["late"]),
         legs=vocabulary.legs(row["legs"]),
         currency=row["currency"],
         amount_minor=row["amount_minor"],

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
 from api.db import Database
 from api.models.rules import RulesBody
-from api.models.transactions import Leg, TransactionRow
+from api.models.transactions import TransactionRow
 from api.queries import queries
 from api.severity import SeverityScale, breaks_of, verdict_of
 from api.times import millis
@@ -22,7 +23,7 @@ from schemas.verdicts import Verdict, source_names, unpack_legs
 FRESH_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Vocabulary:
     """What rows mean: source ids and the rules."""
 
@@ -30,10 +31,19 @@ class Vocabulary:
     rules: tuple[RuleSet, ...]  # active ones, in order of effective_from
     scale: SeverityScale
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Source names by id."""
         return tuple(source.name for source in self.sources)
+
+    @cached_property
+    def _masks(self) -> list[list[str]]:
+        """Source names by mask: there are few masks, and every row has three."""
+        return [source_names(mask, self.names) for mask in range(1 << len(self.names))]
+
+    def named(self, mask: int) -> list[str]:
+        """Names of the sources in a mask."""
+        return self._masks[mask & (len(self._masks) - 1)]
 
     def rule_set(self, version: int) -> RuleSet:
         """One version; the first when the row names one that is unknown here."""
@@ -43,9 +53,9 @@ class Vocabulary:
         """The bit of a source; 0 for a name that is none."""
         return 1 << self.names.index(name) if name in self.names else 0
 
-    def legs(self, packed: str) -> dict[str, Leg]:
-        """Packed legs as shapes."""
-        return {name: Leg(**leg) for name, leg in unpack_legs(packed, self.names).items()}  # type: ignore[arg-type]
+    def legs(self, packed: str) -> Any:
+        """Packed legs as plain data, which the shapes check."""
+        return unpack_legs(packed, self.names)
 
     def transaction(self, row: Any, exception: Any = None) -> TransactionRow:
         """A row of `results`, with what is known of its exception."""
@@ -57,9 +67,9 @@ class Vocabulary:
             verdict=verdict_of(row["verdict"]),
             final=row["final"],
             breaks=breaks,
-            missing_sources=source_names(row["missing"], self.names),
-            late_sources=source_names(row["late"], self.names),
-            sources=source_names(row["present"], self.names),
+            missing_sources=self.named(row["missing"]),
+            late_sources=self.named(row["late"]),
+            sources=self.named(row["present"]),
             legs=self.legs(row["legs"]),
             currency=row["currency"],
             amount_minor=row["amount_minor"],

@@ -94,12 +94,12 @@ async def until(condition: Any, seconds: float = 20) -> None:
         await asyncio.sleep(0.05)
 
 
-def replicas(kind: str) -> list[str]:
-    """Names of the replica actors of an application."""
+def replicas() -> list[str]:
+    """Names of the replica actors."""
     import ray  # noqa: PLC0415
 
     names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
-    return sorted(name for name in names if name.startswith(f"SERVE_REPLICA::{kind}#"))
+    return sorted(name for name in names if name.startswith("SERVE_REPLICA::recon-api#"))
 
 
 def kill(name: str) -> None:
@@ -140,13 +140,13 @@ async def test_sockets_do_not_hold_up_requests_and_all_hear_all(
         sent = [flush(served) for _ in range(5)]
         for _, heard in clients:
             await until(lambda heard=heard: [data["seq"] for event, data in heard if event == "verdict"] == sent)
-    time.sleep(6)
-    text = http.get("/metrics").text
-    assert len(set(re.findall(r'recon_live_sockets\{replica="(\w+)"\}', text))) == 2
+    await asyncio.sleep(6)
+    text = (await asyncio.to_thread(http.get, "/metrics")).text
+    assert len(set(re.findall(r'recon_live_feed_messages_total\{replica="(\w+)"\} [1-9]', text))) == 2
 
 
 async def test_a_dead_live_replica_is_replaced_and_its_clients_resume(served: Endpoints, tokens: Tokens) -> None:
-    before = replicas("live")
+    before = replicas()
     assert len(before) == 2
     async with listening(served, tokens("vera"), topics=["verdict"]) as (one, _heard):
         for name in before[:1]:
@@ -156,7 +156,7 @@ async def test_a_dead_live_replica_is_replaced_and_its_clients_resume(served: En
             kill(name)
         await until(lambda: not one.connected, 30)
     last = flush(served) - 1
-    await until(lambda: len(set(replicas("live")) - set(before)) == 2, 60)
+    await until(lambda: len(set(replicas()) - set(before)) == 2, 60)
     missed = flush(served)
     deadline = time.monotonic() + 60
     while True:
@@ -169,7 +169,7 @@ async def test_a_dead_live_replica_is_replaced_and_its_clients_resume(served: En
 
 
 def test_a_dead_rest_replica_is_not_noticed_for_long(http: httpx.Client) -> None:
-    before = replicas("rest")
+    before = replicas()
     kill(before[0])
     failed = 0
     began = time.monotonic()
@@ -181,7 +181,7 @@ def test_a_dead_rest_replica_is_not_noticed_for_long(http: httpx.Client) -> None
         time.sleep(0.05)
     assert failed <= 3
     deadline = time.monotonic() + 60
-    while len(replicas("rest")) < 2:
+    while len(replicas()) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     assert http.get("/readyz").status_code == 200

@@ -1,0 +1,188 @@
+"""Load on the service of a running local stack: live sockets and requests at a steady rate, with p50 and p99.
+
+    RECON_TEST_CLIENT=true recon up
+    python -m tests.load.load --sockets 500 --requests-per-s 200 --seconds 30
+
+Requests follow a schedule, and a late start counts as latency: a slow service cannot hide behind a waiting client. The
+feed is fed by synthetic flushes on its own channel, or by whatever the pipeline does with --flushes-per-s 0. Bounded in
+count and time, and only this machine is contacted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import redis.asyncio
+
+from cluster.endpoints import Endpoints
+from cluster.settings import get_settings
+from tests.load.common import Heard, Tokens, listen, paced, session_for, told
+
+SOCKETS_MAX = 1_000
+REQUESTS_PER_S_MAX = 1_000
+SECONDS_MAX = 300
+CONNECTS_PER_S = 40  # below the service's rate for one address
+
+PUBLISH = """
+local seq = redis.call('incr', KEYS[1])
+redis.call('xadd', KEYS[2], 'maxlen', '~', 5000, seq .. '-0', 'd', ARGV[1])
+redis.call('publish', KEYS[3], seq .. ' ' .. ARGV[1])
+return seq
+"""
+
+
+def synthetic_flush(results: int) -> str:
+    """A flush as a matcher would publish it."""
+    leg = {"amount_minor": 12_345, "currency": "EUR", "status": "SUCCESS", "event_time": 1_764_000_000_000}
+    rows = [
+        {
+            "txn_id": f"LOAD{number:012}",
+            "revision": 1,
+            "verdict": "MISMATCHED",
+            "final": True,
+            "breaks": ["AMOUNT"],
+            "missing_sources": [],
+            "late_sources": [],
+            "legs": {"CORE": leg, "GATEWAY": leg, "MOBILE": leg},
+            "currency": "EUR",
+            "amount_minor": 12_345,
+            "spread_minor": 5,
+            "first_arrival": 1_764_000_000_000,
+            "last_arrival": 1_764_000_000_000,
+            "decided_at": 1_764_000_000_000,
+            "rules_version": 1,
+        }
+        for number in range(results)
+    ]
+    return json.dumps(
+        {"shard": 0, "flush": 0, "at": round(time.time() * 1_000), "omitted": 0, "counts": {}, "results": rows}
+    )
+
+
+async def publish(endpoints: Endpoints, per_s: float, results: int, seconds: float) -> int:
+    """Synthetic flushes at a steady rate."""
+    client = redis.asyncio.Redis(**endpoints.redis.connect_kwargs())
+    keys = ("recon:feed:seq", "recon:feed", "recon:verdicts")
+
+    async def one(_number: int, _due: float) -> None:
+        await client.eval(PUBLISH, 3, *keys, synthetic_flush(results))  # type: ignore[misc]
+
+    await paced(per_s, seconds, one)
+    await client.aclose()
+    return int(per_s * seconds)
+
+
+async def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The whole run; returns the figures."""
+    endpoints = Endpoints.load(Path(arguments.state_dir))
+    assert endpoints.api is not None
+    url = endpoints.api.url
+    tokens = Tokens(endpoints)
+    await tokens.refresh()
+    heard = Heard()
+    latencies: list[float] = []
+    statuses: Counter[str] = Counter()
+    known: list[str] = []
+
+    def on_event(event: str, data: Any) -> None:
+        if event == "verdict":
+            heard.delays_ms.append(time.time() * 1_000 - data["at"])
+
+    async with session_for(endpoints) as http:
+        paths = [
+            "/transactions?limit=50",
+            "/transactions?verdict=MISMATCHED&limit=50",
+            "/transactions?verdict=MISMATCHED&sort=-amount_minor&limit=50",
+            "/summary",
+            "/exceptions?limit=50",
+            "/series?metric=verdict.",
+            "/sources",
+            "/exceptions/buckets",
+        ]
+
+        async def get(path: str, number: int) -> tuple[int, bytes]:
+            headers = {"Authorization": f"Bearer {tokens.of(number)}"}
+            async with http.get(f"{url}/api/v1{path}", headers=headers) as answer:
+                return answer.status, await answer.read()
+
+        _, body = await get("/transactions?limit=200", 0)
+        known += [item["txn_id"] for item in json.loads(body).get("items", ())]
+
+        async def request(number: int, due: float) -> None:
+            path = (
+                f"/transactions/{known[number % len(known)]}"
+                if known and number % 4 == 0
+                else paths[number % len(paths)]
+            )
+            try:
+                status, _ = await get(path, number)
+                statuses[str(status)] += 1
+            except (TimeoutError, OSError) as error:
+                statuses[type(error).__name__] += 1
+            latencies.append((time.perf_counter() - due) * 1_000)
+
+        sockets: list[asyncio.Task[None]] = []
+        for number in range(arguments.sockets):
+            sockets.append(
+                asyncio.ensure_future(
+                    listen(http, url, tokens.of(number), ["verdict", "summary", "incident"], heard, on_event)
+                )
+            )
+            await asyncio.sleep(1 / CONNECTS_PER_S)
+        await asyncio.sleep(3)
+        refused = sum(task.done() for task in sockets)
+        heard.delays_ms.clear()
+        heard.events = heard.bytes = 0
+        started = time.perf_counter()
+        flushes = 0
+        if arguments.flushes_per_s:
+            feeding = asyncio.ensure_future(
+                publish(endpoints, arguments.flushes_per_s, arguments.results, arguments.seconds)
+            )
+        await paced(arguments.requests_per_s, arguments.seconds, request)
+        if arguments.flushes_per_s:
+            flushes = await feeding
+        await asyncio.sleep(2)
+        took = time.perf_counter() - started
+        lost = sum(task.done() for task in sockets) - refused
+        for task in sockets:
+            task.cancel()
+        await asyncio.gather(*sockets, return_exceptions=True)
+    print(f"{arguments.sockets - refused} sockets held, {refused} refused, {lost} lost; {arguments.seconds:.0f} s")
+    print(told("requests", latencies), f" at {len(latencies) / arguments.seconds:.0f}/s", dict(statuses))
+    print(told("flush to socket", heard.delays_ms))
+    print(
+        f"live: {heard.events / took:.0f} events/s, {heard.bytes / took / 1e6:.1f} MB/s to all sockets;"
+        f" {flushes} flushes; {heard.resyncs} resyncs, {heard.byes} byes"
+    )
+    ok = statuses["200"] == len(latencies) and not refused and not lost and not heard.byes
+    return {"ok": ok, "requests_ms": latencies, "delays_ms": heard.delays_ms}
+
+
+def main() -> None:
+    """Parse, bound, run. Exit 1 when a request failed or a socket was lost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--state-dir", default=str(get_settings().state_dir))
+    parser.add_argument("--sockets", type=int, default=500)
+    parser.add_argument("--requests-per-s", type=float, default=200)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--flushes-per-s", type=float, default=2)
+    parser.add_argument("--results", type=int, default=20, help="results in each synthetic flush")
+    arguments = parser.parse_args()
+    if (
+        not 0 <= arguments.sockets <= SOCKETS_MAX
+        or not 0 < arguments.requests_per_s <= REQUESTS_PER_S_MAX
+        or not 0 < arguments.seconds <= SECONDS_MAX
+    ):
+        parser.error(f"at most {SOCKETS_MAX} sockets, {REQUESTS_PER_S_MAX} requests/s, {SECONDS_MAX} s")
+    raise SystemExit(0 if asyncio.run(run(arguments))["ok"] else 1)
+
+
+if __name__ == "__main__":
+    main()
