@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from typing import Any, Final
 
 from actors.remote import NAMESPACE, named
@@ -15,6 +16,7 @@ from schemas.errors import ReconError
 
 SUPERVISOR: Final = "supervisor"
 READY_TIMEOUT_S: Final = 90.0
+_KNOCK_TIMEOUT_S: Final = 2.0
 
 
 class PipelineNotRunningError(ReconError):
@@ -28,6 +30,9 @@ def connect(endpoints: Endpoints) -> None:
     endpoints.ray.authenticate()
     import ray  # noqa: PLC0415 (slow to import, and it reads its environment then)
 
+    if not _is_listening(endpoints.ray.address):  # Ray's own client would try for a minute
+        disconnect()
+        raise PipelineNotRunningError(f"Ray does not answer at {endpoints.ray.address}")
     if not ray.is_initialized():
         try:
             ray.init(
@@ -38,6 +43,15 @@ def connect(endpoints: Endpoints) -> None:
             )
         except ConnectionError as error:
             raise PipelineNotRunningError(f"Ray does not answer at {endpoints.ray.address}") from error
+
+
+def _is_listening(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), _KNOCK_TIMEOUT_S):
+            return True
+    except OSError:
+        return False
 
 
 def supervisor(endpoints: Endpoints) -> Any:
