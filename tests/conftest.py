@@ -124,6 +124,7 @@ def stack_settings() -> Iterator[Settings]:
             port_base=_free_port_base(),
             test_client=True,
             postgres_shared_buffers_mib=256,
+            ray_dashboard=False,
         )
 
 
