@@ -143,10 +143,11 @@ function UserMenu() {
     <Menu
       end
       trigger={
-        <button type="button" className={s.user} aria-label={`Signed in as ${me.username}`}>
+        <button type="button" className={s.user}>
           <span className={s.initial} aria-hidden="true">
             {me.username.slice(0, 1).toUpperCase()}
           </span>
+          <span className="sr">Signed in as </span>
           <span className={s.userName}>{me.username}</span>
         </button>
       }

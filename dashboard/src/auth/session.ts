@@ -40,17 +40,20 @@ class Session {
       clientId: config.client_id,
     });
     this.keycloak = keycloak;
-    const away = window.location.pathname === SIGNED_OUT_PATH;
+    // Not with `login-required`: keycloak-js would then leave the page by itself whenever a session ends.
     const signedIn = await keycloak.init({
-      ...(away ? {} : { onLoad: "login-required" as const }),
       pkceMethod: "S256",
       checkLoginIframe: false, // needs third-party cookies; a channel between tabs and short tokens do its work
       responseMode: "query",
     });
     this.listenToOtherTabs();
-    if (!signedIn) {
+    if (!signedIn && window.location.pathname === SIGNED_OUT_PATH) {
       this.move("signed_out");
       return;
+    }
+    if (!signedIn) {
+      await this.signIn();
+      return new Promise(() => undefined); // the page is about to be left
     }
     this.move("signed_in");
     window.setInterval(() => void this.renew(RENEW_BEFORE_S), CHECK_EVERY_MS);

@@ -113,7 +113,8 @@ function Detail({ detail }: { detail: DeadLetterDetail }) {
         <h3>
           Bytes <span className="muted">{count(letter.size_bytes)}</span>
         </h3>
-        <div className={s.hex} role="region" aria-label="Bytes in hexadecimal" tabIndex={-1}>
+        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so keys must reach it */}
+        <div className={s.hex} role="region" aria-label="Bytes in hexadecimal" tabIndex={0}>
           <table>
             <caption className="sr">Offset, bytes, characters</caption>
             <tbody>

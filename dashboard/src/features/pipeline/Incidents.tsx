@@ -4,6 +4,7 @@ import { incidentTitle } from "@/app/IncidentBar";
 import table from "@/features/transaction/TransactionPage.module.css";
 import { span } from "@/lib/time";
 import { Panel } from "@/ui/Panel";
+import { Scroll } from "@/ui/Scroll";
 import { Empty, FailedLine, Loading } from "@/ui/States";
 import { At } from "@/ui/Time";
 
@@ -16,7 +17,7 @@ export function Incidents() {
       {found.isError && !found.data && <FailedLine error={found.error} retry={() => void found.refetch()} />}
       {found.data?.items.length === 0 && <Empty title="No incident on record" />}
       {found.data && found.data.items.length > 0 && (
-        <div className={table.scroll}>
+        <Scroll label="Incidents">
           <table className={table.table}>
             <thead>
               <tr>
@@ -45,7 +46,7 @@ export function Incidents() {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       )}
     </Panel>
   );

@@ -10,6 +10,7 @@ import { fineSpan, span } from "@/lib/time";
 import { useNow, useTopic } from "@/live/hooks";
 import { Icon } from "@/ui/Icon";
 import { Panel } from "@/ui/Panel";
+import { Scroll } from "@/ui/Scroll";
 import { Empty, Failed, Loading } from "@/ui/States";
 import { Age } from "@/ui/Time";
 import { Incidents } from "./Incidents";
@@ -83,7 +84,7 @@ function Parts({ data }: { data: Pipeline }) {
 
 function Shards({ data }: { data: Pipeline }) {
   return (
-    <div className={table.scroll}>
+    <Scroll label="Shards">
       <table className={table.table}>
         <thead>
           <tr>
@@ -142,13 +143,13 @@ function Shards({ data }: { data: Pipeline }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 
 function Partitions({ data }: { data: Pipeline }) {
   return (
-    <div className={table.scroll}>
+    <Scroll label="Partitions">
       <table className={table.table}>
         <thead>
           <tr>
@@ -183,13 +184,13 @@ function Partitions({ data }: { data: Pipeline }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 
 function Actors({ data }: { data: Pipeline }) {
   return (
-    <div className={table.scroll}>
+    <Scroll label="Actors">
       <table className={table.table}>
         <thead>
           <tr>
@@ -225,6 +226,6 @@ function Actors({ data }: { data: Pipeline }) {
           })}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }

@@ -12,6 +12,7 @@ import { Button } from "@/ui/Button";
 import { Select } from "@/ui/Field";
 import { BreakTags, VerdictMark } from "@/ui/marks";
 import { Panel } from "@/ui/Panel";
+import { Scroll } from "@/ui/Scroll";
 import { Empty, FailedLine, Loading } from "@/ui/States";
 import { Sum } from "@/ui/Sum";
 import { At } from "@/ui/Time";
@@ -132,7 +133,7 @@ function Report({ report }: { report: BacktestReport }) {
       {report.examples.length > 0 && (
         <details className={s.examples}>
           <summary>The {plural(report.examples.length, "largest example")}</summary>
-          <div className={table.scroll}>
+          <Scroll label="Examples">
             <table className={table.table}>
               <thead>
                 <tr>
@@ -171,7 +172,7 @@ function Report({ report }: { report: BacktestReport }) {
                 ))}
               </tbody>
             </table>
-          </div>
+          </Scroll>
         </details>
       )}
     </div>

@@ -2,6 +2,7 @@ import type { CellDifference, TransactionDetail } from "@/api/types";
 import { sourceLabel, sourceOrder } from "@/lib/labels";
 import { amount, money, signedAmount } from "@/lib/money";
 import { fineSpan, preciseClock } from "@/lib/time";
+import { Scroll } from "@/ui/Scroll";
 import s from "./TransactionPage.module.css";
 
 type Field = CellDifference["field"];
@@ -29,7 +30,7 @@ export function Comparison({ detail }: { detail: TransactionDetail }) {
     event_time: fineSpan(rules.time_tolerance_ms),
   };
   return (
-    <div className={s.scroll}>
+    <Scroll label="Legs side by side">
       <table className={s.table}>
         <thead>
           <tr>
@@ -68,7 +69,7 @@ export function Comparison({ detail }: { detail: TransactionDetail }) {
           </tr>
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

@@ -1,13 +1,14 @@
 import type { RawEvent } from "@/api/types";
 import { sourceLabel } from "@/lib/labels";
 import { preciseClock } from "@/lib/time";
+import { Scroll } from "@/ui/Scroll";
 import { Sum } from "@/ui/Sum";
 import s from "./TransactionPage.module.css";
 
 /** The events behind the legs, in order of arrival. */
 export function RawEvents({ events }: { events: readonly RawEvent[] }) {
   return (
-    <div className={s.scroll}>
+    <Scroll label="Events">
       <table className={s.table}>
         <thead>
           <tr>
@@ -43,6 +44,6 @@ export function RawEvents({ events }: { events: readonly RawEvent[] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }

@@ -1,12 +1,13 @@
 import type { Revision } from "@/api/types";
 import { BreakTags, VerdictMark } from "@/ui/marks";
+import { Scroll } from "@/ui/Scroll";
 import { At } from "@/ui/Time";
 import s from "./TransactionPage.module.css";
 
 /** How the result came to be what it is: the newest first. */
 export function Revisions({ revisions }: { revisions: readonly Revision[] }) {
   return (
-    <div className={s.scroll}>
+    <Scroll label="Revisions">
       <table className={s.table}>
         <thead>
           <tr>
@@ -43,6 +44,6 @@ export function Revisions({ revisions }: { revisions: readonly Revision[] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }

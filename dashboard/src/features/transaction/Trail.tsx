@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { queries } from "@/api/queries";
+import { Scroll } from "@/ui/Scroll";
 import { Empty, FailedLine, Loading } from "@/ui/States";
 import { At } from "@/ui/Time";
 import s from "./TransactionPage.module.css";
@@ -11,7 +12,7 @@ export function Trail({ txnId }: { txnId: string }) {
   if (found.isError) return <FailedLine error={found.error} retry={() => void found.refetch()} />;
   if (found.data.items.length === 0) return <Empty title="Nothing recorded yet" />;
   return (
-    <div className={s.scroll}>
+    <Scroll label="Audit trail">
       <table className={s.table}>
         <thead>
           <tr>
@@ -36,6 +37,6 @@ export function Trail({ txnId }: { txnId: string }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }

@@ -1,0 +1,36 @@
+/** The people of the realm, signed in once each on the real sign-in page. */
+
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, expect, type Page } from "@playwright/test";
+
+export type Person = "vera" | "anna" | "arno" | "adam";
+export const PEOPLE: readonly Person[] = ["vera", "anna", "arno", "adam"];
+
+export function password(person: string): string {
+  const passwords = JSON.parse(process.env.RECON_PASSWORDS ?? "{}") as Record<string, string>;
+  const found = passwords[person];
+  if (!found) throw new Error(`RECON_PASSWORDS has none for ${person}`);
+  return found;
+}
+
+/** Where a person's cookies of the sign-in service are kept between tests; tokens are never stored. */
+export function cookies(person: Person): string {
+  return join(process.env.RECON_PEOPLE_DIR ?? join(tmpdir(), "recon-people"), `${person}.json`);
+}
+
+export async function signIn(page: Page, person: string, path = "/"): Promise<void> {
+  await page.goto(path);
+  await page.getByLabel("Username").fill(person);
+  await page.getByRole("textbox", { name: "Password" }).fill(password(person));
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+/** A page of a person who is signed in already. */
+export async function pageOf(browser: Browser, person: Person, path: string): Promise<Page> {
+  const context = await browser.newContext({ storageState: cookies(person) });
+  const page = await context.newPage();
+  await page.goto(path);
+  await expect(page.getByRole("button", { name: `Signed in as ${person}` })).toBeVisible();
+  return page;
+}

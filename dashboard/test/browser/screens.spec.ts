@@ -1,0 +1,137 @@
+import { gzipSync } from "node:zlib";
+import AxeBuilder from "@axe-core/playwright";
+import { expect, type Page, test } from "@playwright/test";
+import { pageOf } from "./people";
+import { plantAmountBreak } from "./steer";
+
+const SCREENS: readonly [name: string, path: string][] = [
+  ["Overview", "/"],
+  ["Live", "/live"],
+  ["Transactions", "/transactions?verdict=MISMATCHED"],
+  ["Exceptions", "/exceptions"],
+  ["Rules", "/rules"],
+  ["Dead letters", "/dead-letters"],
+  ["Audit", "/audit"],
+  ["Pipeline", "/pipeline"],
+];
+const SCRIPT_BYTES_MAX = 300_000;
+
+/** Goes to a screen within the page: no new sign-in, as a person would. */
+async function visit(page: Page, path: string): Promise<void> {
+  await page.evaluate((to) => {
+    window.history.pushState({}, "", to);
+    window.dispatchEvent(new PopStateEvent("popstate"));
+  }, path);
+}
+
+test("the overview's first load has less than 300 kB of gzipped script, all from this origin", async ({
+  browser,
+}) => {
+  const scripts = new Map<string, number>();
+  const foreign: string[] = [];
+  const adam = await pageOf(browser, "adam", "/live");
+  adam.on("response", async (response) => {
+    const url = new URL(response.url());
+    const own = url.origin === new URL(adam.url()).origin;
+    if (!own && !url.pathname.includes("/realms/")) foreign.push(response.url());
+    if (own && response.request().resourceType() === "script" && response.ok()) {
+      scripts.set(url.pathname, gzipSync(await response.body(), { level: 9 }).length);
+    }
+  });
+  await adam.goto("/");
+  await expect(adam.getByRole("heading", { name: "What needs you" })).toBeVisible();
+  await adam.waitForLoadState("networkidle", { timeout: 5_000 }).catch(() => undefined);
+  const total = [...scripts.values()].reduce((sum, bytes) => sum + bytes, 0);
+  process.stdout.write(`first load of the overview: ${scripts.size} scripts, ${total} bytes gzipped\n`);
+  expect(total).toBeGreaterThan(50_000);
+  expect(total).toBeLessThan(SCRIPT_BYTES_MAX);
+  expect(foreign).toEqual([]);
+});
+
+test("every screen is free of accessibility violations, light and dark, and of errors in the console", async ({
+  browser,
+}) => {
+  test.setTimeout(180_000);
+  const adam = await pageOf(browser, "adam", "/");
+  const errors: string[] = [];
+  const violations: string[] = [];
+  adam.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  adam.on("pageerror", (error) => errors.push(error.message));
+  for (const theme of ["light", "dark"]) {
+    if (theme === "dark") await adam.getByRole("button", { name: "Switch to dark colours" }).click();
+    for (const [name, path] of SCREENS) {
+      await visit(adam, path);
+      await expect(adam.getByRole("heading", { level: 1, name })).toBeVisible();
+      await expect(adam.getByRole("status", { name: /^Loading/ })).toHaveCount(0);
+      const report = await new AxeBuilder({ page: adam })
+        .withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"])
+        .analyze();
+      for (const each of report.violations) {
+        for (const node of each.nodes)
+          violations.push(`${name}, ${theme}: ${each.id}: ${node.html.slice(0, 200)}`);
+      }
+    }
+  }
+  expect(violations).toEqual([]);
+  expect(errors).toEqual([]);
+});
+
+test("a transaction with its desk is free of violations, and so are the palette and dialogs", async ({
+  browser,
+}) => {
+  const anna = await pageOf(browser, "anna", "/exceptions");
+  await anna.keyboard.press("j");
+  const desk = anna.getByRole("complementary", { name: "The selected exception" });
+  await expect(desk.getByRole("button", { name: "Comment" })).toBeVisible();
+  await anna.keyboard.press("Enter");
+  await expect(anna.getByRole("heading", { name: "What each source says" })).toBeVisible();
+  await expect(anna.getByRole("status", { name: /^Loading/ })).toHaveCount(0);
+  const check = async (what: string) => {
+    const report = await new AxeBuilder({ page: anna }).withTags(["wcag2a", "wcag2aa", "wcag21aa"]).analyze();
+    expect(
+      report.violations.map((each) => `${what}: ${each.id}: ${each.nodes[0]?.html.slice(0, 200)}`),
+    ).toEqual([]);
+  };
+  await check("transaction");
+  await anna.keyboard.press("Control+k");
+  await expect(anna.getByRole("dialog", { name: "Command palette" })).toBeVisible();
+  await check("palette");
+  await anna.keyboard.type("pipel");
+  await anna.keyboard.press("Enter");
+  await expect(anna.getByRole("heading", { name: "Pipeline", level: 1 })).toBeVisible();
+  await anna.keyboard.press("g");
+  await anna.keyboard.press("e");
+  await expect(anna.getByRole("heading", { name: "Exceptions", level: 1 })).toBeVisible();
+});
+
+test("on a phone no screen is wider than the phone", async ({ browser }) => {
+  const adam = await pageOf(browser, "adam", "/");
+  await adam.setViewportSize({ width: 390, height: 844 });
+  for (const [name, path] of SCREENS) {
+    await visit(adam, path);
+    await expect(adam.getByRole("heading", { level: 1, name })).toBeVisible();
+    await expect(adam.getByRole("status", { name: /^Loading/ })).toHaveCount(0);
+    const wide = await adam.evaluate(() => {
+      const main = document.getElementById("main");
+      return Math.max(document.documentElement.scrollWidth, (main?.scrollWidth ?? 0) + 1) - window.innerWidth;
+    });
+    expect(wide, `${name} is too wide`).toBeLessThanOrEqual(1);
+  }
+  await adam.getByRole("button", { name: "Open the menu" }).click();
+  await adam.getByRole("navigation", { name: "Screens" }).getByRole("link", { name: "Live" }).click();
+  await expect(adam.getByRole("heading", { level: 1, name: "Live" })).toBeVisible();
+});
+
+test("columns stay where they are while rows come in", async ({ browser }) => {
+  const anna = await pageOf(browser, "anna", "/live");
+  const grid = anna.getByRole("grid");
+  const places = () =>
+    grid
+      .getByRole("columnheader")
+      .evaluateAll((cells) => cells.map((cell) => cell.getBoundingClientRect().x));
+  const before = await places();
+  const rowsBefore = await grid.getAttribute("aria-rowcount");
+  await plantAmountBreak(123_456_700);
+  await expect(grid).not.toHaveAttribute("aria-rowcount", rowsBefore ?? "", { timeout: 30_000 });
+  expect(await places()).toEqual(before);
+});
