@@ -13,11 +13,12 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import asyncpg
 import orjson
 import ray
 import redis
@@ -39,6 +40,15 @@ SNAPSHOT_TTL_S: Final = 10
 SOURCE_SILENT_MS: Final = 60_000  # a source that has said nothing for this long is called silent
 _DRAIN_POLL_S: Final = 0.05
 _RATE_WINDOW_S: Final = 5.0
+_RETRY_S: Final = 1.0
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,  # it is stopping or starting
+)
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -70,10 +80,8 @@ class Supervisor:
         self._kafka = KafkaEventLog(
             self._endpoints.kafka.client_config("pipeline"), [source.topic for source in self._sources]
         )
-        self._ranges: list[KeyGroupRange] = asyncio.run(
-            prepare(self._endpoints.postgres.connect_kwargs("app"), self._sources, settings.shards)
-        )
-        self._counts: Mapping[str, int] = self._kafka.partition_counts()
+        self._ranges: list[KeyGroupRange] = self._patiently(self._prepare)
+        self._counts: Mapping[str, int] = self._patiently(self._kafka.partition_counts)
         self._counts_checked_s = time.monotonic()
         self._shards = [self._make_shard(at) for at in self._ranges]
         self._readers = self._make_readers()
@@ -135,6 +143,19 @@ class Supervisor:
         return drained
 
     # -- actors ----------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> list[KeyGroupRange]:
+        kwargs = self._endpoints.postgres.connect_kwargs("app")
+        return asyncio.run(prepare(kwargs, self._sources, self._settings.shards))
+
+    def _patiently(self, ask: Callable[[], _T]) -> _T:
+        """Wait for a dependency that is away. An exception out of the constructor would end this actor for good."""
+        while True:
+            try:
+                return ask()
+            except (TransientError, *_AWAY) as error:
+                self._log.warning("supervisor_waits", error=f"{type(error).__name__}: {error}")
+                time.sleep(_RETRY_S)
 
     def _watched(self) -> list[Watched]:
         return [*self._shards, *self._readers]
