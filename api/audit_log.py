@@ -116,8 +116,10 @@ class AuditLog:
     async def append(self, connection: Connection, entries: Sequence[AuditEntry]) -> None:
         """Add entries to the chain inside the caller's transaction; they stand or fall with it."""
         sql = queries("audit")
-        await connection.execute(sql["ensure_head"], self._chain)
         head = await connection.fetchrow(sql["lock_head"], self._chain)
+        if head is None:  # once in the life of a chain
+            await connection.execute(sql["ensure_head"], self._chain)
+            head = await connection.fetchrow(sql["lock_head"], self._chain)
         seq, digest = head["seq"], head["hash"]
         columns: list[list[Any]] = [[] for _ in range(11)]
         for entry in map(cleaned, entries):
@@ -138,8 +140,7 @@ class AuditLog:
             )
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
-        await connection.execute(sql["insert_entries"], self._chain, *columns)
-        await connection.execute(sql["move_head"], self._chain, seq, digest)
+        await connection.execute(sql["insert_entries"], self._chain, *columns, seq, digest)
 
     async def _run(self) -> None:
         while True:

@@ -10,13 +10,13 @@ from api.caller import Caller
 from api.services import Services
 
 
-def services_of(request: Request) -> Services:
-    """The parts of the service; there while the app's lifespan runs."""
+async def services_of(request: Request) -> Services:
+    """The parts of the service. A coroutine, because FastAPI would run a plain function in a thread."""
     services: Services = request.app.state.services
     return services
 
 
-def caller_of(request: Request) -> Caller:
+async def caller_of(request: Request) -> Caller:
     """The caller that the guarded route has verified before the handler runs."""
     caller: Caller = request.state.caller
     return caller

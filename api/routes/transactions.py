@@ -33,7 +33,10 @@ class TransactionFilter(QueryShape):
 
     verdict: VerdictName | None = None
     breaks: list[BreakName] = Field(
-        default_factory=list, max_length=7, alias="break", description="Any of these kinds."
+        default_factory=list,
+        max_length=7,
+        alias="break",
+        description="Any of these kinds, among mismatches; with `verdict=PENDING` among provisional breaks.",
     )
     source: Annotated[str | None, Field(max_length=64, description="A source that has spoken.")] = None
     missing_source: Annotated[str | None, Field(max_length=64)] = None

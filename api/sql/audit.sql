@@ -9,15 +9,14 @@ insert into audit_heads (chain, seq, hash) values ($1, 0, '\x') on conflict (cha
 select seq, hash from audit_heads where chain = $1 for update;
 
 -- name: insert_entries
--- Columns as arrays: one statement however many entries.
-insert into audit_logs (chain, seq, occurred_at, actor, action, object_type, object_id, request_id, source_ip, details,
-                        prev_hash, hash)
-select $1, * from unnest($2::bigint[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::text[], $10::jsonb[], $11::bytea[], $12::bytea[]);
-
--- name: move_head
--- The new end of the chain.
-update audit_heads set seq = $2, hash = $3, at = now() where chain = $1;
+-- Columns as arrays, one statement however many entries; and the new end of the chain.
+with added as (
+    insert into audit_logs (chain, seq, occurred_at, actor, action, object_type, object_id, request_id, source_ip, details,
+                            prev_hash, hash)
+    select $1, * from unnest($2::bigint[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                             $9::text[], $10::jsonb[], $11::bytea[], $12::bytea[])
+)
+update audit_heads set seq = $13, hash = $14, at = now() where chain = $1;
 
 -- name: of_object
 -- The trail of one object, newest first.

@@ -35,7 +35,7 @@ from api.models.exceptions import (
 from api.problems import ConflictError, InvalidError, NotFoundError, SecondPersonError, StaleVersionError
 from api.queries import queries
 from api.severity import LEVELS, SEVERITY_SQL
-from api.store.search import COLUMNS, MISMATCH_SCAN_ROWS, Filters, Found, Key, Walk, read_cursor, walk_page
+from api.store.search import COLUMNS, MISMATCH_SCAN_ROWS, MISMATCHES, Filters, Found, Key, Walk, read_cursor, walk_page
 from api.store.totals import Totals
 from api.store.vocabulary import Vocabulary, VocabularyReader
 from api.times import from_micros, from_millis, micros, millis, millis_or_none
@@ -82,7 +82,7 @@ class ExceptionStore:
             walk = Walk(
                 key,
                 descending=sort.startswith("-"),
-                base=f"r.verdict = {Verdict.MISMATCHED.value}",
+                base=MISMATCHES,
                 since_us=None if query.since is None else query.since * 1_000,
                 until_us=None if query.until is None else query.until * 1_000,
                 scan_rows=MISMATCH_SCAN_ROWS,
@@ -357,7 +357,7 @@ class ExceptionStore:
                     "coalesce(e.state, 'open') = 'open'" if query.bucket else "e.state is distinct from 'resolved'"
                 )
                 walk = Walk(
-                    base=f"r.verdict = {Verdict.MISMATCHED.value}",
+                    base=MISMATCHES,
                     since_us=None if query.since is None else query.since * 1_000,
                     until_us=None if query.until is None else query.until * 1_000,
                     scan_rows=MISMATCH_SCAN_ROWS,

@@ -5,6 +5,8 @@ that nothing satisfies costs as much as any other; when the bound is met first, 
 where to go on. The planner cannot turn the walk into something else, because the bounded part is a subquery of its own:
 
     select ... from (select * from results where <base> and <position> order by <key> limit <scan>) r where <filters>
+
+A walk among mismatches reads an index that holds all that filters ask for, and fetches only the page's rows.
 """
 
 from __future__ import annotations
@@ -27,6 +29,14 @@ MISMATCH_SCAN_ROWS = 5_000  # mismatches lie apart in the table: each costs a pa
 COLUMNS = (
     "r.key_group, r.txn_id, r.verdict, r.final, r.revision, r.rules_version, r.breaks, r.missing, r.late, r.present, "
     "r.currency, r.amount_minor, r.spread_minor, r.first_arrival, r.last_arrival, r.decided_at, r.legs"
+)
+
+MISMATCHES = f"r.verdict = {Verdict.MISMATCHED.value}"
+
+# What the indexes of mismatches hold (schemas/sql/migrations/0004_covering.sql), under the names that filters use.
+COVERED = (
+    "r.key_group, r.txn_id, r.decided_at, r.amount_minor, r.spread_minor, r.breaks, r.missing, r.late, r.present, "
+    f"r.currency, {Verdict.MISMATCHED.value}::smallint as verdict, true as final"
 )
 
 Key = Literal["decided_at", "amount_minor", "spread_minor"]
@@ -67,9 +77,14 @@ class Walk:
 
     def __post_init__(self) -> None:
         """Amounts are indexed for mismatches only."""
-        if self.key != "decided_at" and f"verdict = {Verdict.MISMATCHED.value}" not in self.base:
+        if self.key != "decided_at" and self.base != MISMATCHES:
             problem = FieldProblem(where="query.sort", problem="orders by amount or spread need verdict=MISMATCHED")
             raise InvalidError("This order is not possible.", errors=[problem])
+
+    @property
+    def walked(self) -> str:
+        """The columns that the walk itself reads."""
+        return COVERED if self.base == MISMATCHES else COLUMNS
 
     def value(self, row: Any) -> int:
         """The key of a row as a cursor holds it."""
@@ -135,13 +150,15 @@ async def walk_page(
         while True:
             wanted = limit + 1 - len(rows)
             step = Filters(list(filters.conditions), list(filters.arguments))
-            inner = walk.inner(step, position, COLUMNS, walk.scan_rows)
+            inner = walk.inner(step, position, walk.walked, walk.scan_rows)
             conditions = walk.outer(step)
-            found = await connection.fetch(
-                f"select {columns} from ({inner}) r {join} where {conditions} "  # noqa: S608 - fragments of this module
-                f"{walk.order()} limit {wanted}",
-                *step.arguments,
-            )
+            rest = f"from ({inner}) r {join} where {conditions} {walk.order()} limit {wanted}"
+            if walk.base == MISMATCHES:
+                rest = (
+                    f"from (select r.key_group, r.txn_id {rest}) hit "
+                    f"join results r on r.key_group = hit.key_group and r.txn_id = hit.txn_id {join} {walk.order()}"
+                )
+            found = await connection.fetch(f"select {columns} {rest}", *step.arguments)
             rows += found
             if len(rows) > limit:
                 last = rows[limit - 1]

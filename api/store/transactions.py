@@ -25,7 +25,7 @@ from api.options import Limits
 from api.problems import InvalidError, NotFoundError
 from api.queries import queries
 from api.severity import breaks_of, verdict_of
-from api.store.search import MISMATCH_SCAN_ROWS, Filters, Found, Key, Walk, read_cursor, walk_page
+from api.store.search import MISMATCH_SCAN_ROWS, MISMATCHES, Filters, Found, Key, Walk, read_cursor, walk_page
 from api.store.totals import Totals
 from api.store.vocabulary import Vocabulary, VocabularyReader
 from api.times import millis, millis_or_none
@@ -68,12 +68,10 @@ class TransactionStore:
             problem = FieldProblem(where="query.sort", problem="txn_id needs q")
             raise InvalidError("This order is not possible.", errors=[problem])
         base, scan = "true", self._limits.scan_rows
-        if query.verdict == "MISMATCHED" or (query.verdict is None and query.missing_source):
-            base, scan = f"r.verdict = {Verdict.MISMATCHED.value}", MISMATCH_SCAN_ROWS
+        if query.verdict == "MISMATCHED" or (query.verdict is None and (query.missing_source or query.breaks)):
+            base, scan = MISMATCHES, MISMATCH_SCAN_ROWS
         elif query.verdict == "PENDING":
             base, scan = f"r.verdict = {Verdict.PENDING.value}", MISMATCH_SCAN_ROWS
-        elif query.verdict is None and query.breaks:
-            base, scan = f"r.verdict <> {Verdict.MATCHED.value}", MISMATCH_SCAN_ROWS
         typed: Key = key  # type: ignore[assignment]  # the literal of the query, less the sign and txn_id
         return Walk(
             typed,
@@ -143,7 +141,7 @@ class TransactionStore:
             return Count(value=len(page.items), relation="at_least" if page.next_cursor else "exact")
         walk = self._walk(query)
         filters = _filters(query, vocabulary)
-        inner = walk.inner(filters, None, "*", walk.scan_rows)
+        inner = walk.inner(filters, None, walk.walked, walk.scan_rows)
         conditions = walk.outer(filters)
         async with self._db.connection() as connection:
             row = await connection.fetchrow(

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.stack
 ROWS = 400_000
 WALK_ROWS = Limits().scan_rows
 TOUCHED_MAX = 25_000  # rows that any one statement may read: the walk and a little
-BUFFERS_MAX = 9_000  # pages of 8 kB
+BUFFERS_MAX = 2_000  # pages of 8 kB
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -62,11 +62,10 @@ async def test_a_good_token_names_its_caller() -> None:
     assert (caller.request_id, caller.source_ip, caller.client) == ("r", "1.2.3.4", "recon-test")
 
 
-NOW = int(time.time())  # when the tests are collected: good for bounds of a minute, not of seconds
-REFUSED: dict[str, dict[str, Any]] = {
-    "expired beyond the leeway": {"iat": NOW - 400, "exp": NOW - 15},
-    "not yet valid": {"nbf": NOW + 60},
-    "issued in the future": {"iat": NOW + 60},
+REFUSED: dict[str, dict[str, Any]] = {  # numbers are seconds from now
+    "expired beyond the leeway": {"iat": -400, "exp": -15},
+    "not yet valid": {"nbf": 60},
+    "issued in the future": {"iat": 60},
     "another issuer": {"iss": "https://sign-in.invalid/realms/other"},
     "another audience": {"aud": "account"},
     "no audience": {"aud": None},
@@ -79,8 +78,10 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("changes", REFUSED.values(), ids=REFUSED.keys())
 async def test_a_token_is_refused(changes: dict[str, Any]) -> None:
+    now = int(time.time())
+    claims = {name: value + now if isinstance(value, int) else value for name, value in changes.items()}
     with pytest.raises(NotSignedInError):
-        await verifier(Issuer(KEY)).verify(KEY.sign(API, **changes))
+        await verifier(Issuer(KEY)).verify(KEY.sign(API, **claims))
 
 
 ACCEPTED: dict[str, dict[str, Any]] = {
@@ -227,10 +228,11 @@ async def test_without_any_keys_nobody_is_let_in_and_nobody_is_blamed() -> None:
 
 
 async def test_a_remembered_token_expires_all_the_same() -> None:
-    moment = [float(NOW)]
+    now = int(time.time())
+    moment = [float(now)]
     checks = TokenVerifier(OPTIONS, KeySet(OPTIONS, Issuer(KEY), Clock()), clock=lambda: moment[0])
-    token = KEY.sign(API, exp=NOW + 60)
+    token = KEY.sign(API, exp=now + 60)
     await checks.verify(token)
-    moment[0] = NOW + 60 + OPTIONS.leeway_s + 1
+    moment[0] = now + 60 + OPTIONS.leeway_s + 1
     with pytest.raises(NotSignedInError):
         await checks.verify(token)
