@@ -129,6 +129,7 @@ def _print(report: Report, planted: Findings | None, show: int) -> None:
         ("open", "transactions whose window is still open"),
         ("recent", "transactions with events too new to be due"),
         ("older_than_log", "rows older than what Kafka still holds"),
+        ("retired", "records of days that retention dropped from the database"),
     ):
         if compared[name]:
             console.print(f"[yellow]not judged: {compared[name]:,} {why}[/]", highlight=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Any
 
 import asyncpg
@@ -35,11 +36,12 @@ class Frame:
     extents: Mapping[Position, Extent]
     settled_ms: int
     now_ms: int
+    retired_days: frozenset[date] = frozenset()  # UTC days of arrival that retention took from the ledger
 
     @property
     def is_trimmed(self) -> bool:
-        """Whether Kafka has let go of the beginning of the log, so that the ledger may know more than the log."""
-        return any(extent.low > 0 for extent in self.extents.values())
+        """Whether Kafka or retention has let go of some of the events, so that log and ledger hold different ones."""
+        return bool(self.retired_days) or any(extent.low > 0 for extent in self.extents.values())
 
     def positions(self, key_group: int) -> Mapping[Position, int]:
         """How far the owner of a key group has read; nothing when it has no owner."""
@@ -158,8 +160,15 @@ async def _compare_raw(state: _Bucket, ledger: Ledger, groups: range) -> None:
             findings.differ("checkpoints.next_seq", _record(identity), f"above {row['seq']}", "not above")
         _compare_raw_row(findings, identity, event, row)
     for identity, event in state.events.items():
-        if not event.stored_seq:
+        if not event.stored_seq and frame.retired_days and _day(event.arrival) in frame.retired_days:
+            findings.compared["retired"] += 1
+            state.trimmed.add(event.txn_id)
+        elif not event.stored_seq:
             findings.differ("raw_events.missing", _record(identity), event.txn_id, "no row")
+
+
+def _day(arrival_ms: int) -> date:
+    return datetime.fromtimestamp(arrival_ms // 1000, UTC).date()
 
 
 def _compare_raw_row(findings: Findings, identity: RecordId, event: Seen, row: asyncpg.Record) -> None:

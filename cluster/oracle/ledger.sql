@@ -34,6 +34,11 @@ select topic, kafka_partition, kafka_offset, (extract(epoch from arrival) * 1000
        key, payload
 from dead_letters
 
+-- name: retired_days
+-- Days of the log that retention dropped, by its own account.
+select to_date(right(details ->> 'partition', 8), 'YYYYMMDD') as day
+from audit_logs where chain = 'retention' and action = 'log.dropped'
+
 -- name: contract_results
 -- The contract's view, for some transactions.
 select v.txn_id, v.verdict, v.breaks, v.missing_sources, v.late_sources, v.final, v.revision

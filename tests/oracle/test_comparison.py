@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
@@ -177,10 +178,13 @@ class World:
             Checkpoint(range(64, 128), 1, len(events) + 1, 1, ends),
         ]
         self.settled_ms = self.now_ms = NEVER
+        self.retired = frozenset()
 
     async def compare(self):
         findings = Findings()
-        frame = Frame(DEFAULT_SOURCES, RULES, self.checkpoints, self.extents, self.settled_ms, self.now_ms)
+        frame = Frame(
+            DEFAULT_SOURCES, RULES, self.checkpoints, self.extents, self.settled_ms, self.now_ms, self.retired
+        )
         compare_checkpoints(frame, findings)
         for bucket in range(len(self.spool.buckets)):
             await compare_bucket(frame, self.ledger, self.spool, bucket, findings)
@@ -407,3 +411,11 @@ def test_examples_of_every_kind_are_shown_before_many_of_one():
 def test_buckets_cover_all_key_groups_once(events):
     groups = [group for bucket in bucket_ranges(events) for group in bucket]
     assert groups == list(range(128))
+
+
+async def test_days_that_retention_dropped_are_counted_and_not_judged(world):
+    row = world.ledger.raw.pop(5)
+    world.retired = frozenset({datetime.fromtimestamp(row["arrival_us"] // 1_000_000, UTC).date()})
+    findings = await world.compare()
+    assert dict(findings.by_kind) == {}
+    assert findings.compared["retired"] == 1
