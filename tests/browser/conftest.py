@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster import dashboard_build
+
+# Imported where they are used: they take a second, and join Ray.
+# ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +42,9 @@ def console(running_stack: Stack, dashboard_packages: Path) -> Iterator[Endpoint
     from cluster.stack.stack import Plan
 
     dashboard_build.build(dashboard_packages)
-    endpoints = running_stack.up(Plan())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray Serve uses what its own dependencies have deprecated
+        endpoints = running_stack.up(Plan())
     settings = running_stack.settings
     traffic = subprocess.Popen(
         [sys.executable, "-m", "cluster.cli", "produce", *TRAFFIC],
@@ -52,6 +58,8 @@ def console(running_stack: Stack, dashboard_packages: Path) -> Iterator[Endpoint
     finally:
         traffic.terminate()
         traffic.wait(STOP_S)
-        serve_app.stop(settings, endpoints)
-        pipeline.stop(settings, endpoints)
-        pipeline.disconnect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            serve_app.stop(settings, endpoints)
+            pipeline.stop(settings, endpoints)
+            pipeline.disconnect()

@@ -42,7 +42,7 @@ def node(folder: Path, script: str, *arguments: str, env: Mapping[str, str] | No
         check=False,
     )
     output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
-    print(output)
+    sys.stdout.write(output)  # shown by pytest when something failed, or with -s
     assert done.returncode == 0, output[-8_000:]
 
 

@@ -45,17 +45,22 @@ function VerdictShape({ verdict }: { verdict: Verdict }) {
   );
 }
 
+/** The breaks of a transaction. `short` shows the gravest and counts the rest, for lists. */
 export function BreakTags({
   breaks,
   missing = [],
+  short,
 }: {
   breaks: readonly BreakName[];
   missing?: readonly string[];
+  short?: boolean;
 }) {
   if (breaks.length === 0) return <span className="muted">none</span>;
+  const shown = short ? breaks.slice(0, 1) : breaks;
+  const rest = breaks.slice(shown.length);
   return (
     <span className={s.tags}>
-      {breaks.map((kind) => (
+      {shown.map((kind) => (
         <span key={kind} className={s.tag} title={BREAKS[kind].means}>
           {BREAKS[kind].label}
           {kind === "MISSING" && missing.length > 0 && (
@@ -63,6 +68,12 @@ export function BreakTags({
           )}
         </span>
       ))}
+      {rest.length > 0 && (
+        <span className={s.note} title={rest.map((kind) => BREAKS[kind].label).join(", ")}>
+          +{rest.length}
+          <span className="sr">: {rest.map((kind) => BREAKS[kind].label).join(", ")}</span>
+        </span>
+      )}
     </span>
   );
 }

@@ -20,7 +20,7 @@ const route = getRouteApi("/app/dead-letters");
 const rowId = (row: DeadLetter) => row.id;
 
 const COLUMNS: GridColumn<DeadLetter>[] = [
-  { id: "arrival", header: "Arrived", width: "92px", cell: (row) => <At at={row.arrival} /> },
+  { id: "arrival", header: "Arrived", width: "82px", cell: (row) => <At at={row.arrival} /> },
   { id: "state", header: "State", width: "82px", cell: (row) => <LetterState state={row.state} /> },
   {
     id: "reason",
@@ -31,13 +31,13 @@ const COLUMNS: GridColumn<DeadLetter>[] = [
   {
     id: "detail",
     header: "Detail",
-    width: "minmax(120px, 1.4fr)",
+    width: "minmax(0, 1.4fr)",
     cell: (row) => <span className="quiet clip">{row.detail}</span>,
   },
   {
     id: "place",
     header: "Log position",
-    width: "minmax(150px, 0.9fr)",
+    width: "minmax(154px, 0.9fr)",
     cell: (row) => <span className="mono clip">{row.id}</span>,
   },
 ];

@@ -14,13 +14,13 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
     {
       id: "severity",
       header: "Severity",
-      width: "88px",
+      width: "84px",
       cell: (row) => <SeverityMark severity={row.severity} />,
     },
     {
       id: "amount",
       header: "Amount",
-      width: "140px",
+      width: "124px",
       align: "end",
       cell: (row) => <Sum minor={row.transaction.amount_minor} currency={row.transaction.currency} />,
     },
@@ -39,13 +39,13 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
     {
       id: "breaks",
       header: "Breaks",
-      width: "minmax(150px, 1fr)",
+      width: "minmax(124px, 1fr)",
       cell: (row) => <BreakTags breaks={row.transaction.breaks} missing={row.transaction.missing_sources} />,
     },
     {
       id: "txn_id",
       header: "Transaction",
-      width: "minmax(170px, 1fr)",
+      width: "minmax(148px, 1fr)",
       cell: (row) => (
         <Link to="/transactions/$txnId" params={{ txnId: row.txn_id }} className={`mono ${list.id}`}>
           {row.txn_id}
@@ -71,7 +71,7 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
     {
       id: "decided",
       header: "Decided",
-      width: "96px",
+      width: "78px",
       align: "end",
       cell: (row) => <At at={row.transaction.decided_at} />,
     },

@@ -42,13 +42,13 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
     {
       id: "breaks",
       header: "Breaks",
-      width: "minmax(118px, 0.9fr)",
-      cell: (row) => <BreakTags breaks={row.breaks} missing={row.missing_sources} />,
+      width: "minmax(112px, 0.8fr)",
+      cell: (row) => <BreakTags short breaks={row.breaks} missing={row.missing_sources} />,
     },
     {
       id: "amount",
       header: "Amount",
-      width: "124px",
+      width: "112px",
       align: "end",
       cell: (row) => <Sum minor={row.amount_minor} currency={row.currency} />,
     },
@@ -56,14 +56,14 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
       (source): GridColumn<TapeRow> => ({
         id: `leg.${source}`,
         header: sourceLabel(source),
-        width: "minmax(134px, 1fr)",
+        width: "minmax(130px, 1fr)",
         cell: (row) => <LegCell row={row} source={source} odd={oddCells(row)} />,
       }),
     ),
     {
       id: "txn_id",
       header: "Transaction",
-      width: "minmax(152px, 0.9fr)",
+      width: "minmax(148px, 0.9fr)",
       cell: (row) => (
         <Link to="/transactions/$txnId" params={{ txnId: row.txn_id }} className={`mono ${list.id}`}>
           {row.txn_id}

@@ -94,7 +94,7 @@ export function Timeline({ detail }: { detail: TransactionDetail }) {
                 {offset === 0 ? clock(first) : `+${fineSpan(offset)}`}
               </text>
             ))}
-            <line x1={decidedX} x2={decidedX} y1={TOP - 6} y2={bottom + 20} className={s.decided} />
+            <line x1={decidedX} x2={decidedX} y1={TOP - 6} y2={bottom + 2} className={s.decided} />
             <text
               x={decidedX}
               y={bottom + 32}

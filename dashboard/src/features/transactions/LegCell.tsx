@@ -27,10 +27,12 @@ export function LegCell({ row, source, odd }: { row: Row; source: string; odd: R
           {leg.currency}
         </span>
       )}
-      <span className={cx(s.status, differs("status") && s.odd)}>
-        {differs("status") && <Unequal />}
-        {leg.status.toLowerCase()}
-      </span>
+      {(!timeDiffers || differs("status")) && (
+        <span className={cx(s.status, differs("status") && s.odd)}>
+          {differs("status") && <Unequal />}
+          {leg.status.toLowerCase()}
+        </span>
+      )}
       {timeDiffers && (
         <span className={cx(s.status, s.odd)}>
           <Unequal />

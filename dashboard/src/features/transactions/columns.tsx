@@ -19,7 +19,7 @@ export function transactionColumns(
     {
       id: "verdict",
       header: "Verdict",
-      width: "112px",
+      width: "104px",
       fixed: true,
       cell: (row) => (
         <VerdictMark verdict={row.verdict} late={row.late_sources.length > 0} final={row.final} />
@@ -28,7 +28,7 @@ export function transactionColumns(
     {
       id: "txn_id",
       header: "Transaction",
-      width: "minmax(152px, 0.9fr)",
+      width: "minmax(148px, 0.9fr)",
       fixed: true,
       cell: (row) => (
         <Link to="/transactions/$txnId" params={{ txnId: row.txn_id }} className={`mono ${s.id}`}>
@@ -39,7 +39,7 @@ export function transactionColumns(
     {
       id: "amount",
       header: "Amount",
-      width: "128px",
+      width: "116px",
       align: "end",
       ...(moneySorts ? { sorts: ["-amount_minor", "amount_minor"] } : {}),
       cell: (row) => <Sum minor={row.amount_minor} currency={row.currency} />,
@@ -48,16 +48,16 @@ export function transactionColumns(
       (source): GridColumn<TransactionRow> => ({
         id: `leg.${source}`,
         header: sourceLabel(source),
-        width: "minmax(146px, 1fr)",
+        width: "minmax(138px, 1fr)",
         cell: (row) => <LegCell row={row} source={source} odd={oddCells(row)} />,
       }),
     ),
     {
       id: "breaks",
       header: "Breaks",
-      width: "minmax(96px, 0.7fr)",
+      width: "minmax(88px, 0.7fr)",
       cell: (row) =>
-        row.breaks.length > 0 ? <BreakTags breaks={row.breaks} /> : <span className="muted">none</span>,
+        row.breaks.length > 0 ? <BreakTags short breaks={row.breaks} /> : <span className="muted">none</span>,
     },
     {
       id: "spread",
@@ -106,7 +106,7 @@ export function transactionColumns(
     {
       id: "decided",
       header: "Decided",
-      width: "92px",
+      width: "76px",
       align: "end",
       sorts: ["-decided_at", "decided_at"],
       cell: (row) => <At at={row.decided_at} />,
