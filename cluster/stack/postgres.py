@@ -19,7 +19,7 @@ import asyncpg
 
 from cluster.endpoints import PostgresEndpoint, PostgresRole
 from cluster.stack.context import clean_environment, write_private
-from cluster.stack.process import ProcessFailedError, config_digest, start_ticks
+from cluster.stack.process import ProcessFailedError, config_digest
 from schemas.errors import ReconError
 
 if TYPE_CHECKING:
@@ -309,8 +309,8 @@ class Postgres:
         except (FileNotFoundError, ValueError):
             pid_file.unlink(missing_ok=True)  # missing, or empty after a power cut
             return
-        if start_ticks(pid) is None:
-            return
+        if not Path(f"/proc/{pid}").exists():
+            return  # PostgreSQL sees that too; a zombie that nobody has reaped yet it would take for a server
         try:
             if Path(f"/proc/{pid}/cwd").readlink() == self._data:
                 raise PostgresInUseError(pid, self._data)
