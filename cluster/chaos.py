@@ -40,6 +40,7 @@ CALM_S: Final = 4.0  # traffic after the last
 GAP_S: Final = (2.0, 6.0)  # between two faults, so that some meet a recovery that is still under way
 ACTOR_PATIENCE_S: Final = 60.0  # for an actor that is only just coming back
 _POLL_S: Final = 0.2
+_QUIET: Final = 2  # syslog's "critical": that a broker is away is no news here
 
 
 class Fault(enum.StrEnum):
@@ -209,7 +210,7 @@ class Traffic:
             encode = encoders(connection.registry, topics)
             senders = frozenset(source.name for source in self._plan.sources)
             on_planted = self._manifest.add if self._manifest is not None else lambda _: None
-            with closing(Producer(producer_config(connection.kafka))) as producer:
+            with closing(Producer(producer_config(connection.kafka, log_level=_QUIET))) as producer:
                 emitter = Emitter(producer, encode, senders, on_planted)
                 scenario = Scenario(self._plan, int(time.time() * 1000))
                 self._outcome = emitter.run(scenario.emissions(), stop=self._stopping.is_set)
