@@ -42,6 +42,11 @@ _PORT_BASE_FIRST = 22_000
 _PORT_BASE_LAST = 31_900
 T = TypeVar("T")
 
+# As in the actors: one thread for polars, and no backtrace when a malformed record makes it panic, which is caught.
+# Set before a test imports it, and kept by processes that tests start.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+os.environ.setdefault("RUST_BACKTRACE", "0")
+
 _REAL = {"stack", "browser"}
 
 
