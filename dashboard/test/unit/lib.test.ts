@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { findCommands } from "@/app/Palette";
+import { auditQuery } from "@/features/audit/search";
 import { hexLines } from "@/features/deadletters/hex";
 import { exceptionQuery } from "@/features/exceptions/search";
 import { passes, readLiveSearch } from "@/features/live/search";
@@ -58,6 +59,13 @@ describe("view state in the URL", () => {
 
   test("counts filters, not the text and the order", () => {
     expect(filterCount({ q: "a", sort: "decided_at", break: ["AMOUNT"], late: false })).toBe(2);
+  });
+
+  test("the audit trail begins with what people did, and looks everywhere for an object", () => {
+    expect(auditQuery({})).toEqual({ chain: "api" });
+    expect(auditQuery({ object: "TX1" })).toEqual({ object_id: "TX1" });
+    expect(auditQuery({ chain: "all" })).toEqual({});
+    expect(auditQuery({ chain: "shard-0", actor: "x" })).toEqual({ chain: "shard-0", actor: "x" });
   });
 
   test("the desk begins with what is open", () => {

@@ -19,7 +19,7 @@ import { At } from "@/ui/Time";
 import { sayFailed } from "@/ui/Toasts";
 import s from "./AuditPage.module.css";
 import { Chains } from "./Chains";
-import { type AuditSearch, auditQuery } from "./search";
+import { type AuditSearch, auditQuery, chainOf } from "./search";
 
 const route = getRouteApi("/app/audit");
 const rowId = (row: AuditRow) => `${row.chain}:${row.seq}`;
@@ -80,7 +80,7 @@ export default function AuditPage() {
   }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
   return (
     <Page full title="Audit" lead="Who did or saw what" actions={<ExportButton query={query} />}>
-      <Chains onChain={(chain) => change({ chain, open: undefined })} />
+      <Chains chosen={chainOf(search)} onChain={(chain) => change({ chain, open: undefined })} />
       <Filters key={`${search.actor}.${search.object}`} search={search} change={change} />
       <div className={s.split}>
         <div className={desk.list}>

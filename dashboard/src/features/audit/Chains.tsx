@@ -9,11 +9,12 @@ import { FailedLine, Loading } from "@/ui/States";
 import { At } from "@/ui/Time";
 import { say, sayFailed } from "@/ui/Toasts";
 import s from "./AuditPage.module.css";
+import { ALL_CHAINS } from "./search";
 
 const CALLS_MAX = 200;
 
 /** Each hash chain and how far it has been verified. */
-export function Chains({ onChain }: { onChain: (chain: string) => void }) {
+export function Chains({ chosen, onChain }: { chosen: string; onChain: (chain: string) => void }) {
   const client = useQueryClient();
   const found = useQuery(queries.chains());
   const verify = useMutation({
@@ -44,12 +45,28 @@ export function Chains({ onChain }: { onChain: (chain: string) => void }) {
       <ul className={s.chainList}>
         {found.data.items.map((chain) => (
           <li key={chain.chain}>
-            <button type="button" className={s.chain} onClick={() => onChain(chain.chain)}>
+            <button
+              type="button"
+              className={s.chain}
+              aria-pressed={chosen === chain.chain}
+              onClick={() => onChain(chain.chain)}
+            >
               <span className={s.chainName}>{chain.chain}</span>
               <ChainLine chain={chain} />
             </button>
           </li>
         ))}
+        <li>
+          <button
+            type="button"
+            className={s.chain}
+            aria-pressed={chosen === ALL_CHAINS}
+            onClick={() => onChain(ALL_CHAINS)}
+          >
+            <span className={s.chainName}>all</span>
+            <span className={s.chainState}>every chain</span>
+          </button>
+        </li>
         {found.data.items.length === 0 && <li className={s.chain}>No entry yet</li>}
       </ul>
       <Button icon="check" busy={verify.isPending} onClick={() => verify.mutate(false)}>

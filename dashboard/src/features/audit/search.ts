@@ -25,12 +25,22 @@ export function readAuditSearch(raw: RawSearch): AuditSearch {
   });
 }
 
+/** What people and the service did; the matchers' chains hold an entry per flush, many a second. */
+export const SERVICE_CHAIN = "api";
+export const ALL_CHAINS = "all";
+
+/** The chain in view: the service's own, unless another is chosen or an object is searched for. */
+export function chainOf(search: AuditSearch): string {
+  return search.chain ?? (search.object ? ALL_CHAINS : SERVICE_CHAIN);
+}
+
 export function auditQuery(search: AuditSearch): AuditQuery {
+  const chain = chainOf(search);
   return compact({
     actor: search.actor,
     action: search.action,
     object_id: search.object,
-    chain: search.chain,
+    chain: chain === ALL_CHAINS ? undefined : chain,
     since: search.since,
     until: search.until,
   });

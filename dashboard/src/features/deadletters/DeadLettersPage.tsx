@@ -29,12 +29,6 @@ const COLUMNS: GridColumn<DeadLetter>[] = [
     cell: (row) => row.reason.replaceAll("_", " "),
   },
   {
-    id: "detail",
-    header: "Detail",
-    width: "minmax(0, 1.4fr)",
-    cell: (row) => <span className="quiet clip">{row.detail}</span>,
-  },
-  {
     id: "place",
     header: "Log position",
     width: "minmax(154px, 0.9fr)",
