@@ -5,6 +5,7 @@
 Prints the time of each search, cold in the plan and warm in the cache as it comes, then drops the database.
 """
 
+# ruff: noqa: T201 - a script that reports
 from __future__ import annotations
 
 import argparse

@@ -8,6 +8,7 @@ clocks are this machine's. Only verdicts that wait for nothing count: all source
 `recon produce` itself; with --events-per-s 0 it measures what runs already.
 """
 
+# ruff: noqa: T201 - a script that reports
 from __future__ import annotations
 
 import argparse
@@ -30,6 +31,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """The whole run; returns the figures."""
     endpoints = Endpoints.load(Path(arguments.state_dir))
     assert endpoints.api is not None
+    url = endpoints.api.url
     tokens = Tokens(endpoints)
     await tokens.refresh()
     heard = Heard()
