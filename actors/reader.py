@@ -51,7 +51,7 @@ class ReaderOptions:
     name: str
     partitions: tuple[TopicPartition, ...]
     batch_rows_max: int = 40_000  # records of one poll
-    batch_wait_ms: int = 50  # how long a poll waits for more while there is little
+    batch_wait_ms: int = 100  # how long a poll waits for more while there is little
     busy_rows: int = 2_000  # a poll of this many records means there is much, and the next waits for company:
     busy_wait_ms: int = 200  # small batches cost more an event than a moment's patience
     batches_in_flight_max: int = 3  # per shard; beyond it the reader waits
