@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,17 +15,16 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from cluster.oracle.decoding import Decoder, Refused
 from cluster.oracle.judge import Seen
-from schemas.audit import AuditEntry, entry_hash
+from schemas.audit import GENESIS, AuditEntry, entry_hash
 from schemas.errors import TransientError
 from schemas.events import KEY_GROUPS
 from schemas.queries import named_queries
 
-AUDIT_CHAIN = "api"  # people's acts are in one chain, whichever way they act
-DELIVERY_TIMEOUT_S = 10.0
+AUDIT_CHAIN = "api-cli"  # the service's role may write chains whose name begins with api
+DELIVERY_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
 
-_LETTERS = named_queries("api", "sql/deadletters.sql")
-_AUDIT = named_queries("api", "sql/audit.sql")
+_SQL = named_queries("cluster", "dead_letters.sql")
 
 
 class NotDeliveredError(TransientError):
@@ -79,13 +78,13 @@ async def search(
     limit: int = 50,
 ) -> list[asyncpg.Record]:
     """Dead letters, newest first."""
-    return list(await connection.fetch(_LETTERS["search"], None, None, None, None, state, reason, topic, limit))
+    return list(await connection.fetch(_SQL["search"], state, reason, topic, limit))
 
 
 async def find(connection: asyncpg.Connection[asyncpg.Record], letter: LetterId) -> asyncpg.Record | None:
     """One dead letter with its bytes."""
     groups = list(range(KEY_GROUPS))
-    return await connection.fetchrow(_LETTERS["one"], groups, letter.topic, letter.partition, letter.offset)
+    return await connection.fetchrow(_SQL["one"], groups, letter.topic, letter.partition, letter.offset)
 
 
 def read_again(decoder: Decoder, row: asyncpg.Record, now_ms: int) -> Seen | Refused:
@@ -116,52 +115,44 @@ async def replay(
         if isinstance(found, Refused):
             return Replayed(str(letter), replayed=False, explanation=f"still {found.reason.value}: {found}")
         changed = await connection.fetchrow(
-            _LETTERS["change"],
+            _SQL["mark_replayed"],
             row["key_group"],
             letter.topic,
             letter.partition,
             letter.offset,
-            "replayed",
             actor,
-            ["new", "dismissed"],
         )
         if changed is None:
             return Replayed(str(letter), replayed=False, explanation="somebody else changed it just now")
         partition, offset = await asyncio.to_thread(publish, producer, letter.topic, row["key"], row["payload"])
         details = {"client": "cli", "txn_id": found.txn_id, "partition": partition, "offset": offset}
         entry = AuditEntry(now, actor, "dead_letter.replay", "dead_letter", str(letter), details)
-        await append_audit(connection, [entry])
+        await append_audit(connection, entry)
     return Replayed(str(letter), replayed=True, explanation=f"now {letter.topic}:{partition}:{offset}")
 
 
-async def append_audit(connection: asyncpg.Connection[asyncpg.Record], entries: Sequence[AuditEntry]) -> None:
-    """Add entries to the chain of people's acts, inside the caller's transaction."""
-    await connection.execute(_AUDIT["ensure_head"], AUDIT_CHAIN)
-    head = await connection.fetchrow(_AUDIT["lock_head"], AUDIT_CHAIN)
-    if head is None:
-        raise NotDeliveredError("the audit chain has no head")
-    seq, digest = head["seq"], bytes(head["hash"])
-    columns: list[list[Any]] = [[] for _ in range(11)]
-    for entry in entries:
-        seq += 1
-        previous, digest = digest, entry_hash(AUDIT_CHAIN, seq, entry, digest)
-        row = (
-            seq,
-            entry.occurred_at,
-            entry.actor,
-            entry.action,
-            entry.object_type,
-            entry.object_id,
-            entry.request_id,
-            entry.source_ip,
-            json.dumps(dict(entry.details)),
-            previous,
-            digest,
-        )
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
-    await connection.execute(_AUDIT["insert_entries"], AUDIT_CHAIN, *columns)
-    await connection.execute(_AUDIT["move_head"], AUDIT_CHAIN, seq, digest)
+async def append_audit(connection: asyncpg.Connection[asyncpg.Record], entry: AuditEntry) -> None:
+    """Add an entry to the chain of acts from the command line, inside the caller's transaction."""
+    await connection.execute(_SQL["ensure_head"], AUDIT_CHAIN)
+    seq, previous = await connection.fetchrow(_SQL["lock_head"], AUDIT_CHAIN) or (0, GENESIS)
+    seq += 1
+    digest = entry_hash(AUDIT_CHAIN, seq, entry, previous)
+    await connection.execute(
+        _SQL["append_entry"],
+        AUDIT_CHAIN,
+        seq,
+        entry.occurred_at,
+        entry.actor,
+        entry.action,
+        entry.object_type,
+        entry.object_id,
+        entry.request_id,
+        entry.source_ip,
+        json.dumps(dict(entry.details)),
+        previous,
+        digest,
+    )
+    await connection.execute(_SQL["move_head"], AUDIT_CHAIN, seq, digest)
 
 
 def publish(producer: Producer, topic: str, key: bytes | None, payload: bytes) -> tuple[int, int]:

@@ -11,10 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka import Producer
-
 from producers.connection import Connection, NoEndpointsError
-from producers.emitter import DeliveryError, Emitter, producer_config
+from producers.emitter import DeliveryError, Emitter, ProducerNotReadyError, ready_producer
 from producers.manifest import ManifestWriter
 from producers.plan import LATE_MARGIN_MS_DEFAULT, InvalidPlanError, Plan, parse_breaks
 from producers.scenario import Scenario
@@ -87,16 +85,23 @@ def run(source: str, arguments: Sequence[str] | None = None) -> int:
             late_margin_ms=chosen.late_margin_ms,
             sources=connection.sources,
         )
-        encoder = encoders(connection.registry, [_topic(source, connection)])
-        producer = Producer(producer_config(connection.kafka))
+        topic = _topic(source, connection)
+        encoder = encoders(connection.registry, [topic])
+        producer = ready_producer(connection.kafka, [topic])
         start_ms = chosen.start_ms or int(time.time() * 1000)
         while not stop() and (wait := start_ms / 1000 - time.time()) > 0:
             time.sleep(min(wait, 0.1))
         with closing(producer), ManifestWriter(chosen.manifest, plan, start_ms) as manifest:
-            emitter = Emitter(producer, encoder, frozenset([source]), manifest.add)
+            emitter = Emitter(producer, encoder, frozenset([source]), manifest.add, start_ms)
             report = emitter.run(Scenario(plan, start_ms).emissions(), stop=stop)
             manifest.summary(sent=dict(report.sent), behind_ms_max=report.behind_ms_max, stopped=report.stopped)
-    except (InvalidPlanError, NoEndpointsError, SchemaNotRegisteredError, DeliveryError) as error:
+    except (
+        InvalidPlanError,
+        NoEndpointsError,
+        SchemaNotRegisteredError,
+        ProducerNotReadyError,
+        DeliveryError,
+    ) as error:
         print(f"{source.lower()}_producer: {error}", file=sys.stderr)
         if isinstance(error, DeliveryError):
             return EXIT_FAILED

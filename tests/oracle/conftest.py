@@ -20,7 +20,7 @@ from cluster.cli import build
 from cluster.layout import prepare, set_first_window
 from cluster.settings import get_settings
 
-WINDOW_MS = 3_000
+WINDOW_MS = 8_000
 KEY_GROUP_RANGES = [(0, 64), (64, 128)]
 
 

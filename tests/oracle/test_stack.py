@@ -20,6 +20,8 @@ from schemas.events import Status
 
 pytestmark = pytest.mark.stack
 
+WINDOW_MS = 8_000  # as in conftest.py: long enough for a busy machine to keep to a plan
+
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("--settle-ms", 2_000, "--wait-s", 60)
 
@@ -38,7 +40,7 @@ def produced(recon, pipeline, manifest):
         assert result.exit_code == ExitCode.OK, result.output
         figures = json.loads(result.output.splitlines()[-1])
         assert set(figures["planted"]) == set(Plant)
-        assert figures["behind_ms_max"] < 1_500, "this machine is too busy for what is planned to be what happens"
+        assert figures["behind_ms_max"] < 2_000, "this machine is too busy for what is planned to be what happens"
     return recon
 
 
@@ -61,7 +63,7 @@ def verify(recon, *arguments):
 
 def test_a_run_with_every_kind_of_break_verifies_and_all_that_was_planted_is_found(produced, manifest):
     code, outcome = verify(produced, "--manifest", manifest)
-    assert code == ExitCode.OK, outcome
+    assert code == ExitCode.OK, [outcome["examples"], outcome["planted"]["examples"]]
     assert outcome["clean"]
     assert outcome["compared"]["raw_events"] == outcome["accepted"] > 3_500
     assert outcome["compared"]["final_results"] >= 1_200
@@ -162,6 +164,7 @@ def test_the_audit_trail_is_intact_and_its_newest_entries_can_be_shown(produced)
     ids=["changed-entry", "removed-entry", "cut-off-end", "changed-event"],
 )
 def test_a_tampered_audit_trail_is_named(produced, table, change, undo, what):
+    verify(produced)  # nobody appends to a chain while it is being tampered with
     with tampered(produced, table, change, undo):
         result = produced("audit", "verify", "--json")
     assert result.exit_code == ExitCode.FINDING
@@ -199,6 +202,7 @@ def test_a_dead_letter_that_has_become_readable_goes_back_to_its_topic(produced)
     )
     try:
         result = produced("dlq", "replay", "--all", "--reason", "unknown_schema", "--json")
+        assert isinstance(result.exception, SystemExit), result.exception
         outcomes = {one["letter"]: one for one in json.loads(result.stdout)}
         assert outcomes.pop(f"{source.topic}:0:999999")["replayed"]
         assert not any(one["replayed"] for one in outcomes.values())
@@ -222,9 +226,9 @@ def test_a_dead_letter_that_has_become_readable_goes_back_to_its_topic(produced)
 
 def test_the_three_scripts_publish_one_scenario_together(produced, tmp_path):
     options = ["--rate", "300", "--seed", "99", "--transactions", "300", "--breaks", "all=0.04"]
-    options += ["--match-window-ms", "3000", "--late-margin-ms", "2000"]
+    options += ["--match-window-ms", str(WINDOW_MS), "--late-margin-ms", "2000"]
     options += ["--endpoints", str(produced.folder / "endpoints.json")]
-    options += ["--start-ms", str(int(time.time() * 1000) + 4_000)]
+    options += ["--start-ms", str(int(time.time() * 1000) + 10_000)]
     running = [
         subprocess.Popen(
             [
@@ -245,7 +249,7 @@ def test_the_three_scripts_publish_one_scenario_together(produced, tmp_path):
     assert manifests[0] == manifests[1] == manifests[2]
     assert len(manifests[0]) > 100
     code, outcome = verify(produced, "--manifest", tmp_path / "core.jsonl")
-    assert code == ExitCode.OK, outcome
+    assert code == ExitCode.OK, [outcome["examples"], outcome["planted"]["examples"]]
 
 
 def test_a_load_is_published_flat_out_and_verifies(produced):
@@ -254,7 +258,7 @@ def test_a_load_is_published_flat_out_and_verifies(produced):
     figures = json.loads(result.output.splitlines()[-1])
     assert figures["records"] == 12_000 - figures["planted"]["missing"]
     code, outcome = verify(produced)
-    assert code == ExitCode.OK, outcome
+    assert code == ExitCode.OK, outcome["examples"]
     assert outcome["compared"]["raw_events"] >= 12_000
 
 

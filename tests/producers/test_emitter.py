@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -34,6 +35,7 @@ class PaperProducer:
         self.sent = []
         self.refused = 0
         self.stuck = False
+        self.lag_ms = 0
 
     def produce(self, topic, value, key, on_delivery):
         if len(self.queue) >= self.queue_max:
@@ -58,11 +60,14 @@ class PaperProducer:
     def topic(self):
         return "core_txns"
 
+    def timestamp(self):
+        return 2, int(time.time() * 1000) + self.lag_ms
+
 
 def emitter(producer, senders=("CORE", "GATEWAY", "MOBILE")):
     planted = []
     encoders = {source.topic: Encoder(7) for source in DEFAULT_SOURCES}
-    return Emitter(producer, encoders, frozenset(senders), planted.append), planted
+    return Emitter(producer, encoders, frozenset(senders), planted.append, int(time.time() * 1000)), planted
 
 
 def test_everything_is_sent_in_order_and_accounted_for():
@@ -83,6 +88,13 @@ def test_one_sender_publishes_its_own_records_and_sees_the_whole_truth():
     assert set(report.sent) == {"GATEWAY"}
     assert {topic for topic, _, _ in producer.sent} == {"gateway_txns"}
     assert len(planted) == sum(truth is not None for _, truth in Scenario(PLAN, START_MS).emissions())
+
+
+def test_a_late_arrival_is_measured_by_the_brokers_stamp():
+    producer = PaperProducer()
+    producer.lag_ms = 5_000
+    out, _ = emitter(producer)
+    assert 5_000 <= out.run(Scenario(PLAN, START_MS).emissions()).behind_ms_max < 10_000
 
 
 def test_failed_deliveries_are_raised_at_the_end():
