@@ -1783,12 +1783,12 @@ export interface components {
         Readiness: {
             /**
              * Degraded
-             * @description Parts without which answers are older or thinner: pipeline, keycloak.
+             * @description Parts without which answers are older or thinner: redis, pipeline, keycloak
              */
             degraded: string[];
             /**
              * Not Ready
-             * @description Parts without which requests fail: postgres, redis, signing_keys.
+             * @description Parts without which requests fail: postgres, signing_keys.
              */
             not_ready: string[];
             /** Ready */
@@ -5332,7 +5332,7 @@ export interface operations {
         parameters: {
             query?: {
                 verdict?: ("PENDING" | "MATCHED" | "MISMATCHED") | null;
-                /** @description Any of these kinds. */
+                /** @description Any of these kinds, among mismatches; with `verdict=PENDING` among provisional breaks. */
                 break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
                 /** @description A source that has spoken. */
                 source?: string | null;
@@ -5457,7 +5457,7 @@ export interface operations {
         parameters: {
             query?: {
                 verdict?: ("PENDING" | "MATCHED" | "MISMATCHED") | null;
-                /** @description Any of these kinds. */
+                /** @description Any of these kinds, among mismatches; with `verdict=PENDING` among provisional breaks. */
                 break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
                 /** @description A source that has spoken. */
                 source?: string | null;
@@ -5578,7 +5578,7 @@ export interface operations {
         parameters: {
             query?: {
                 verdict?: ("PENDING" | "MATCHED" | "MISMATCHED") | null;
-                /** @description Any of these kinds. */
+                /** @description Any of these kinds, among mismatches; with `verdict=PENDING` among provisional breaks. */
                 break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
                 /** @description A source that has spoken. */
                 source?: string | null;
