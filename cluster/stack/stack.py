@@ -162,6 +162,7 @@ class Stack:
             if plan.ray and plan.pipeline:
                 self._hook("cluster.pipeline", "start", endpoints)
             if endpoints.api is not None:
+                self._build_dashboard()
                 self._hook("cluster.serve_app", "start", endpoints)
             return endpoints
 
@@ -211,6 +212,19 @@ class Stack:
         except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is what is to be shown
             return {"problem": str(error)}
         return status
+
+    def _build_dashboard(self) -> None:
+        """Bundle the dashboard when its sources changed. Without it the API works all the same, so it only says so."""
+        from cluster import dashboard_build  # noqa: PLC0415 - only where there is an API to serve it
+
+        began = time.monotonic()
+        self._report("dashboard", "building", 0.0)
+        try:
+            dashboard_build.build(report=lambda text: self._report("dashboard", text, 0.0))
+        except Exception:  # noqa: BLE001 - no registry, no Node, no sources: whatever it is, the rest goes on
+            self._report("dashboard", "failed", time.monotonic() - began)
+        else:
+            self._report("dashboard", "ready", time.monotonic() - began)
 
     def _start(self, name: str) -> None:
         service = self.services[name]
