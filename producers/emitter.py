@@ -108,7 +108,7 @@ class Emitter:
         on_planted: Callable[[Planted], None],
         start_ms: int | None = None,
     ) -> None:
-        """`start_ms` is the wall-clock time of the plan's beginning, from which arrivals are measured (default: now)."""
+        """`start_ms` is the wall-clock time at which the plan begins, from which arrivals count (default: now)."""
         self._producer = producer
         self._encoders = encoders
         self._senders = senders
