@@ -154,7 +154,7 @@ class Services:
             async with asyncio.timeout(3.0):
                 await self.redis.ping()
         except (RedisError, OSError, TimeoutError):
-            not_ready.append("redis")
+            degraded.append("redis")
         if not self.verifier.keys.known:
             await self.verifier.keys.refresh()
         if not self.verifier.keys.known:

@@ -26,8 +26,10 @@ class Readiness(Shape):
     """Whether requests can be served, and what is missing."""
 
     ready: bool
-    not_ready: list[str] = Field(description="Parts without which requests fail: postgres, redis, signing_keys.")
-    degraded: list[str] = Field(description="Parts without which answers are older or thinner: pipeline, keycloak.")
+    not_ready: list[str] = Field(description="Parts without which requests fail: postgres, signing_keys.")
+    degraded: list[str] = Field(
+        description="Parts without which answers are older or thinner: redis, pipeline, keycloak"
+    )
 
 
 class DashboardConfig(Shape):

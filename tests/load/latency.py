@@ -31,7 +31,6 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """The whole run; returns the figures."""
     endpoints = Endpoints.load(Path(arguments.state_dir))
     assert endpoints.api is not None
-    url = endpoints.api.url
     tokens = Tokens(endpoints)
     await tokens.refresh()
     heard = Heard()
