@@ -143,12 +143,12 @@ def respond_to(request: Request, error: ProblemError) -> Response:
 
 
 def _methods(request: Request, routes: Sequence[BaseRoute]) -> set[str]:
-    """All methods that the request's path has, over all routes."""
-    methods: set[str] = set()
-    for route in routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
-    return methods
+    """All methods that the request's path has, over all routes; a route of exactly this path hides patterns."""
+    found = [
+        route for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    exact = [route for route in found if route.path == request.scope["path"]]
+    return {method for route in exact or found for method in route.methods or ()}
 
 
 def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:

@@ -260,14 +260,6 @@ def _form(page: str) -> tuple[str, dict[str, str]]:
     return unescape(action[1]), {name: unescape(value) for name, value in hidden}
 
 
-async def test_clients_are_sent_away_before_it_stops(served: Endpoints, tokens: Tokens) -> None:
-    with redis.Redis(**served.redis.connect_kwargs()) as client:
-        async with listening(served, tokens("vera")) as (socket, heard):
-            client.publish("recon:desk", json.dumps({"event": "drain", "data": {}}))
-            await until(lambda: ("bye", {"reason": "draining"}) in heard)
-            await until(lambda: not socket.connected)
-
-
 def test_the_config_file_names_what_exists() -> None:
     import importlib  # noqa: PLC0415
 

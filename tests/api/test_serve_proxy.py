@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from cluster.endpoints import Endpoints
 from cluster.settings import Settings
@@ -34,7 +36,9 @@ def proxied(stack_settings: Settings, running_stack: Any) -> Iterator[Endpoints]
     serve_app.stop(stack_settings, endpoints)
 
 
-async def test_requests_and_sockets_pass_the_proxy(proxied: Endpoints, tokens: Tokens) -> None:
+async def test_requests_and_sockets_pass_the_proxy_and_clients_are_sent_away_at_the_end(
+    proxied: Endpoints, tokens: Tokens
+) -> None:
     assert proxied.api is not None
     context = ssl.create_default_context(cafile=str(proxied.api.ca_file))
     headers = {"Authorization": f"Bearer {tokens('adam')}"}
@@ -46,3 +50,9 @@ async def test_requests_and_sockets_pass_the_proxy(proxied: Endpoints, tokens: T
         assert (await http.get("/api/v1/me", timeout=30)).json()["username"] == "adam"
         sent = flush(proxied)
         await until(lambda: [data["seq"] for event, data in heard if event == "verdict"] == [sent])
+    with redis.Redis(**proxied.redis.connect_kwargs()) as client:
+        async with listening(proxied, tokens("vera")) as (socket, heard):
+            # What `recon down` says first. A drained replica takes nobody any more, so this comes last.
+            client.publish("recon:desk", json.dumps({"event": "drain", "data": {}}))
+            await until(lambda: ("bye", {"reason": "draining"}) in heard)
+            await until(lambda: not socket.connected)
