@@ -336,7 +336,7 @@ async def test_a_replica_that_goes_away_says_so_and_another_takes_over(
     with Server(build_live(replace(options, replica="leaving"), ports)) as leaving:
         client = Client()
         auth = {"token": tokens("vera")}
-            await client.sio.connect(leaving.url, auth=auth, transports=["websocket"], wait_timeout=10)
+        await client.sio.connect(leaving.url, auth=auth, transports=["websocket"], wait_timeout=10)
         await client.until(lambda: client.of("hello"))
         last = matchers.flush()
         await client.until(lambda: client.seqs() == [last])

@@ -36,9 +36,7 @@ def proxied(stack_settings: Settings, running_stack: Any) -> Iterator[Endpoints]
     serve_app.stop(stack_settings, endpoints)
 
 
-async def test_requests_and_sockets_pass_the_proxy_and_clients_are_sent_away_at_the_end(
-    proxied: Endpoints, tokens: Tokens
-) -> None:
+async def test_requests_and_sockets_pass_the_proxy(proxied: Endpoints, tokens: Tokens) -> None:
     assert proxied.api is not None
     context = ssl.create_default_context(cafile=str(proxied.api.ca_file))
     headers = {"Authorization": f"Bearer {tokens('adam')}"}
