@@ -46,6 +46,7 @@ class ShardOptions:
     busy_flush_interval_ms: int = 400  # a transaction's fixed cost is worth sharing
     flush_rows: int = 60_000  # rows that start a flush at once
     unflushed_rows_max: int = 240_000  # rows decided and not written; beyond it readers wait
+    busy_batch_rows: int = 1_000  # a batch of this many rows means a backlog or a rush, in which age says little
     idle_flush_interval_ms: int = 1_000  # positions, watermarks and rules are exchanged this often without work
     pending_rows_max: int = 200_000  # events of open transactions in memory; beyond it the oldest spill
     spill_age_ms: int = 10_000  # an open transaction this old spills
@@ -123,6 +124,7 @@ class MatcherShard:
         self._clear_spill()
         self._flushed_low_seq = self._claim.low_seq
         self._state = core.State(self._restore(self._claim), empty(core.SPILLED_SCHEMA))
+        self._busy = False
         self._skipped: Sequence[Decided] = ()
         self._stopping = threading.Event()
         self._faulted: BaseException | None = None
@@ -225,6 +227,7 @@ class MatcherShard:
         now = self._now_ms()
         self._refresh_rules(batch)
         count = len(events)
+        self._busy = count >= self._options.busy_batch_rows
         seqs = pl.int_range(self._next_seq, self._next_seq + count, dtype=pl.Int64, eager=True)
         logged = events.with_columns(seq=seqs).select(LOG_SCHEMA.keys())
         self._next_seq += count
@@ -293,7 +296,11 @@ class MatcherShard:
         """Look old open transactions up; those decided before become revisions."""
         if self._outbox.has_revisions:
             return
-        doubtful = core.unchecked(self._state, self._ages, now, self._committed_seq)
+        # Only what was checked may spill, so under memory pressure age counts too.
+        by_age = not self._busy or len(self._state.pending) > self._options.pending_rows_max // 2
+        doubtful = core.unchecked(
+            self._state, self._ages, now, self._committed_seq, self._source_watermarks(), by_age=by_age
+        )
         if doubtful.is_empty():
             return
         try:

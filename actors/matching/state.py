@@ -25,7 +25,8 @@ SPILL_BUCKET_MS: Final = 1_000  # spilled transactions are kept together by the 
 
 # What is carried with every pending event beside EVENT_SCHEMA. `hash` finds a transaction's rows (a false hit is
 # harmless: rows are grouped by txn_id); `published` is the breaks mask of the provisional result that was emitted;
-# `checked` says that the ledger knew no final result; `waits` 0 means that the next step is to look at it.
+# `checked` says that the ledger knew no final result, `suspect` that it shows a break so far; `waits` 0 means that the
+# next step is to look at it.
 PENDING_SCHEMA: Final[dict[str, pl.DataType]] = {
     **EVENT_SCHEMA,
     "bit": pl.Int32(),
@@ -36,6 +37,7 @@ PENDING_SCHEMA: Final[dict[str, pl.DataType]] = {
     "waits": pl.Int32(),
     "published": pl.Int16(),
     "checked": pl.Boolean(),
+    "suspect": pl.Boolean(),
 }
 SPILLED_SCHEMA: Final[dict[str, pl.DataType]] = {
     "hash": pl.UInt64(),
@@ -103,6 +105,7 @@ def open_events(events: pl.DataFrame, now_ms: int) -> pl.DataFrame:
         waits=pl.lit(0, pl.Int32),
         published=pl.lit(UNPUBLISHED, pl.Int16),
         checked=pl.lit(value=False),
+        suspect=pl.lit(value=False),
     )
 
 
@@ -135,8 +138,9 @@ def step(state: State, arrived: pl.DataFrame, rules: Rules, ages: Ages, now_ms: 
     provisional = still_open.filter(shows)
     still_open = still_open.with_columns(
         published=pl.when(shows).then(pl.col("breaks")).otherwise(pl.col("published")),
+        suspect=pl.col("breaks") != 0,
     )
-    carry = ["seen_ms", "closes_at", "waits", "published", "checked"]
+    carry = ["seen_ms", "closes_at", "waits", "published", "checked", "suspect"]
     kept = rows.drop(carry).join(still_open.select("txn_id", *carry), on="txn_id").select(PENDING_SCHEMA.keys())
     was_published = pl.col("published") != UNPUBLISHED
     return Step(
@@ -173,14 +177,22 @@ def _carried(rows: pl.DataFrame, now_ms: int) -> pl.DataFrame:
     )
 
 
-def unchecked(state: State, ages: Ages, now_ms: int, committed_seq: int) -> pl.DataFrame:
-    """Open transactions (key_group, txn_id) to ask the ledger about: old enough, or due.
+def unchecked(
+    state: State, ages: Ages, now_ms: int, committed_seq: int, watermarks: Sequence[int], *, by_age: bool
+) -> pl.DataFrame:
+    """Open transactions (key_group, txn_id) to ask the ledger about: those that look forgotten.
 
+    Old enough; and unless age alone counts (`by_age`), showing a break, or waiting for sources that have been read well
+    past the transaction's own arrival. In a backlog everything is old, and to look everything up would feed on itself.
     Only rows below `committed_seq`: everything decided before them is in the ledger by then, so a "no" stays true.
     """
+    passed = pl.lit(value=True)
+    for index, watermark in enumerate(watermarks):
+        passed &= (pl.col("waits") & (1 << index) == 0) | (pl.col("arrival") + ages.check_ms < watermark)
+    old = pl.col("seen_ms") <= now_ms - ages.check_ms
     return (
         state.pending.filter(
-            ~pl.col("checked") & (pl.col("seen_ms") <= now_ms - ages.check_ms) & (pl.col("seq") < committed_seq)
+            ~pl.col("checked") & old & (pl.lit(by_age) | pl.col("suspect") | passed) & (pl.col("seq") < committed_seq)
         )
         .select("key_group", "txn_id")
         .unique()
