@@ -207,12 +207,13 @@ class LogReader:
             for position, extent in extents.items()
             if max(self._next.get(position, 0), extent.low) < extent.high
         }
-        self._consumer.assign(
-            [
-                TopicPartition(topic, partition, self._next.get((topic, partition), OFFSET_BEGINNING))
-                for topic, partition in open_partitions
-            ]
-        )
+        wanted = [
+            TopicPartition(topic, partition, self._next.get((topic, partition), OFFSET_BEGINNING))
+            for topic, partition in open_partitions
+        ]
+        self._consumer.assign(wanted)
+        if wanted:
+            self._consumer.resume(wanted)  # a partition that an earlier call paused at its end stays paused otherwise
         count, heard = 0, time.monotonic()
         while open_partitions:
             for message in self._consumer.consume(CONSUME_MESSAGES, CONSUME_TIMEOUT_S):

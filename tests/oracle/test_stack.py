@@ -252,6 +252,23 @@ def test_the_three_scripts_publish_one_scenario_together(produced, tmp_path):
     assert code == ExitCode.OK, [outcome["examples"], outcome["planted"]["examples"]]
 
 
+def test_verifying_is_exact_while_events_keep_coming(produced):
+    command = [sys.executable, "-m", "cluster.cli", "produce", "--rate", "150", "--duration", "15", "--breaks", "none"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as publishing:
+        before = produced.sql("select count(*) as n from event_log")[0]["n"]
+        deadline = time.monotonic() + 60
+        while produced.sql("select count(*) as n from event_log")[0]["n"] == before:
+            assert time.monotonic() < deadline, "nothing was published"
+            time.sleep(0.2)
+        result = produced("verify", "--wait-s", 0, "--json")
+        output, _ = publishing.communicate(timeout=120)
+        assert publishing.returncode == 0, output.decode()
+    outcome = json.loads(result.stdout)
+    assert result.exit_code == ExitCode.OK, outcome["examples"]
+    assert outcome["compared"].get("recent", 0) + outcome["compared"].get("open", 0) > 0, "it had come to an end before"
+    assert verify(produced)[0] == ExitCode.OK
+
+
 def test_a_load_is_published_flat_out_and_verifies(produced):
     result = produced("produce", "--flat-out", "--transactions", 4_000, "--seed", 3, "--json")
     assert result.exit_code == ExitCode.OK, result.output
