@@ -42,6 +42,10 @@ async def run(state_dir: Path, rows: int) -> None:
         await migrate.apply(endpoints.postgres.connect_kwargs("owner", NAME))
         started = time.monotonic()
         connection = await asyncpg.connect(**endpoints.postgres.connect_kwargs("owner", NAME))
+        await connection.executemany(
+            "insert into sources values ($1, $2, $3, $4)",
+            [(index, source.name, source.topic, source.expected) for index, source in enumerate(endpoints.sources)],
+        )
         await fill(connection, rows)
         await connection.close()
         print(f"{rows:,} results in {time.monotonic() - started:.0f} s")
