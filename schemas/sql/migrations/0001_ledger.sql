@@ -104,7 +104,6 @@ comment on column results.amount_minor is 'Largest leg, in minor units of curren
 comment on column results.spread_minor is 'Largest less smallest leg, in minor units.';
 
 create index results_by_decision on results (decided_at, txn_id);
-create index results_open on results (decided_at, txn_id) where verdict <> 1;
 
 -- What a result was before a revision replaced it.
 create table result_history (
@@ -226,11 +225,11 @@ declare
 begin
     if to_regclass(name) is null then
         perform pg_advisory_xact_lock(hashtext('ensure_event_log_partition'));
-        if to_regclass(name) is null then
-            execute format('create table %I partition of event_log for values from (%L) to (%L)', name,
-                           day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
-        end if;
+        execute format('create table %I partition of event_log for values from (%L) to (%L)', name,
+                       day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
     end if;
+exception when duplicate_table then
+    null; -- another shard made it while this one waited for the lock
 end $$;
 
 do $$
