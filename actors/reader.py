@@ -130,6 +130,7 @@ class PartitionReader:
         self._trouble = "starting"
         self._stopping = threading.Event()
         self._paused = threading.Event()
+        self._quiet = False  # a turn began while paused, with nothing in flight
 
     # -- control -------------------------------------------------------------------------------------------------
 
@@ -159,6 +160,7 @@ class PartitionReader:
 
     def resume(self) -> None:
         """Read on."""
+        self._quiet = False
         self._paused.clear()
 
     def stop(self) -> None:
@@ -166,8 +168,8 @@ class PartitionReader:
         self._stopping.set()
 
     def idle(self) -> bool:
-        """Whether it is paused and nothing is in flight."""
-        return self._paused.is_set() and not any(self._tickets)
+        """Whether it is paused, the turn that was under way is over, and nothing is in flight."""
+        return self._paused.is_set() and self._quiet
 
     def status(self) -> ReaderStatus:
         """A snapshot for people and for the supervisor's heartbeat."""
@@ -214,6 +216,7 @@ class PartitionReader:
         now = self._now_ms()
         self._last_turn_ms = now
         self._collect()
+        self._quiet = self._paused.is_set() and not any(self._tickets)
         if self._paused.is_set():
             self._stopping.wait(options.batch_wait_ms / 1000)
             return 0
