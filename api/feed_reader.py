@@ -27,7 +27,7 @@ RETRY_S = 0.5
 WARM_UP_MESSAGES = 500  # of the stream, read at the start so that clients of a replaced replica can resume here
 FILL_MESSAGES = 1_000
 
-OnFlush = Callable[[int, dict[str, Any], int], Awaitable[None]]
+OnFlush = Callable[[int, dict[str, Any]], Awaitable[None]]
 OnOther = Callable[[str, dict[str, Any]], Awaitable[None]]
 OnGap = Callable[[int, str], Awaitable[None]]
 
@@ -112,7 +112,7 @@ class FeedReader:
 
     async def _flush(self, seq: int, body: bytes) -> None:
         self._newest = seq
-        await self._on_flush(seq, orjson.loads(body), len(body))
+        await self._on_flush(seq, orjson.loads(body))
 
 
 def _entries(entries: Any) -> list[tuple[int, bytes]]:

@@ -287,7 +287,7 @@ class Live:
                     return
                 socket.seq = message.seq
                 if "verdict" in socket.topics:
-                    await self._emit_to(socket, "verdict", message.data, message.size_bytes)
+                    await self._emit_to(socket, "verdict", orjson.loads(message.body), message.size_bytes)
                 if socket.wants_mark(self.limits.mark_bytes):
                     await self._ask_mark(socket)
         finally:
@@ -341,7 +341,7 @@ class Live:
 
     # What is sent
 
-    async def _on_flush(self, seq: int, flush: dict[str, Any], size_bytes: int) -> None:
+    async def _on_flush(self, seq: int, flush: dict[str, Any]) -> None:
         vocabulary = None
         with contextlib.suppress(UnavailableError):
             vocabulary = await self.services.vocabulary.get()
@@ -354,13 +354,14 @@ class Live:
                 else None
             )
         counts = flush.get("counts", {})
-        message = FeedMessage(seq, {"seq": seq, **flush}, size_bytes + 40 * len(flush.get("results", ())))
+        data = {"seq": seq, **flush}
+        message = FeedMessage(seq, orjson.dumps(data))
         # From here to the emit nothing suspends: see _catch_up.
         for socket in self.sockets.values():
             if socket.at_head and "verdict" not in socket.topics:
                 socket.seq = seq
         self.ring.append(message)
-        await self._broadcast("verdict", "verdict", message.data, message.size_bytes, seq)
+        await self._broadcast("verdict", "verdict", data, message.size_bytes, seq)
         self._watch.count(int(flush.get("at") or 0), counts)
         metrics = self.services.metric_set
         metrics[FEED_MESSAGES].inc()

@@ -43,7 +43,7 @@ class Limits:
     sockets: int = 2_000  # per replica
     sockets_per_caller: int = 200  # per replica
     feed_ring_messages: int = 5_000
-    feed_ring_bytes: int = 64_000_000
+    feed_ring_bytes: int = 32_000_000
     replay_messages: int = 2_000  # further behind than that: refetch
     unacked_bytes: int = 1_000_000  # per socket: beyond it the socket gets nothing more
     mark_bytes: int = 128_000  # per socket: an acknowledgement is asked for every so often

@@ -208,7 +208,7 @@ def test_what_is_offered_is_exactly_what_is_possible(steps: list[tuple[str, Acti
 
 
 def message(seq: int, size: int = 10) -> FeedMessage:
-    return FeedMessage(seq, {"seq": seq}, size)
+    return FeedMessage(seq, b"x" * size)
 
 
 def test_the_ring_replays_what_it_still_has() -> None:
