@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from actors.matching.frames import EVENT_SCHEMA, RESULT_SCHEMA, empty
-from actors.ports import LOG_SCHEMA, Claim, DeadLetter, Flush, TopicPartition
+from actors.matching.frames import NO_EVENTS, NO_RESULTS
+from actors.ports import NO_LOGGED, Claim, DeadLetter, Flush, TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class Decided:
     watermarks_ms: Mapping[str, int]
     next_seq: int
     low_seq: int
-    events: pl.DataFrame = field(default_factory=lambda: empty(LOG_SCHEMA))
-    redeliveries: pl.DataFrame = field(default_factory=lambda: empty(EVENT_SCHEMA))
-    final: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))
-    replacing: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))
-    revised: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))
-    superseded: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))
+    events: pl.DataFrame = field(default_factory=lambda: NO_LOGGED)
+    redeliveries: pl.DataFrame = field(default_factory=lambda: NO_EVENTS)
+    final: pl.DataFrame = field(default_factory=lambda: NO_RESULTS)
+    replacing: pl.DataFrame = field(default_factory=lambda: NO_RESULTS)
+    revised: pl.DataFrame = field(default_factory=lambda: NO_RESULTS)
+    superseded: pl.DataFrame = field(default_factory=lambda: NO_RESULTS)
     dead_letters: Sequence[DeadLetter] = ()
 
     @property

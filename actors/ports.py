@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import polars as pl
 
-from actors.matching.frames import EVENT_SCHEMA, RESULT_SCHEMA, empty
+from actors.matching.frames import EVENT_SCHEMA, NO_EVENTS, NO_RESULTS, empty
 from schemas.audit import GENESIS
 from schemas.events import SourceSpec
 from schemas.rules import RuleSet
@@ -24,6 +24,7 @@ LOG_SCHEMA: Final[dict[str, pl.DataType]] = {
     "account_id": pl.String(),
     "original_txn_id": pl.String(),
 }
+NO_LOGGED: Final = empty(LOG_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,12 @@ class Flush:
     """All that one PostgreSQL transaction writes for one shard."""
 
     claim: Claim
-    events: pl.DataFrame = field(default_factory=lambda: empty(LOG_SCHEMA))
-    redeliveries: pl.DataFrame = field(default_factory=lambda: empty(EVENT_SCHEMA))
-    final: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))  # new rows
-    replacing: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))  # over provisional rows
-    revised: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))  # over final rows
-    superseded: pl.DataFrame = field(default_factory=lambda: empty(RESULT_SCHEMA))  # what `revised` stands for now
+    events: pl.DataFrame = field(default_factory=lambda: NO_LOGGED)
+    redeliveries: pl.DataFrame = field(default_factory=lambda: NO_EVENTS)
+    final: pl.DataFrame = field(default_factory=lambda: NO_RESULTS)  # new rows
+    replacing: pl.DataFrame = field(default_factory=lambda: NO_RESULTS)  # over provisional rows
+    revised: pl.DataFrame = field(default_factory=lambda: NO_RESULTS)  # over final rows
+    superseded: pl.DataFrame = field(default_factory=lambda: NO_RESULTS)  # what `revised` stands for now
     dead_letters: Sequence[DeadLetter] = ()
     positions: Mapping[TopicPartition, int] = field(default_factory=dict)
     watermarks_ms: Mapping[str, int] = field(default_factory=dict)
@@ -135,7 +136,7 @@ class Ledger(Protocol):
         """Active rule sets."""
         ...
 
-    def open_events(self, claim: Claim, sources: Sequence[SourceSpec]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def open_events(self, claim: Claim) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Events (EVENT_SCHEMA) that no final result holds, and the provisional results (txn_id, breaks)."""
         ...
 
@@ -143,7 +144,7 @@ class Ledger(Protocol):
         """Of these transactions (key_group, txn_id) the ones with a final result, as it is (RESULT_SCHEMA)."""
         ...
 
-    def events_of(self, results: pl.DataFrame, sources: Sequence[SourceSpec]) -> pl.DataFrame:
+    def events_of(self, results: pl.DataFrame) -> pl.DataFrame:
         """Stored events (EVENT_SCHEMA) of results, by their key_group and event_seqs."""
         ...
 
@@ -236,8 +237,8 @@ class EventLog(Protocol):
 class Ticket(Protocol):
     """A batch on its way to a shard."""
 
-    def done(self) -> bool:
-        """Whether `result` would not block."""
+    def done(self, timeout_s: float = 0.0) -> bool:
+        """Whether `result` would not block, after waiting for that up to `timeout_s`."""
         ...
 
     def result(self) -> dict[TopicPartition, int]:
@@ -257,4 +258,8 @@ class ShardClient(Protocol):
 
     def positions(self) -> dict[TopicPartition, int]:
         """Where the shard wants each partition resumed. Raises ShardLostError while it is not there."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether the shard answers a question just now, however long its batches wait."""
         ...

@@ -2,7 +2,9 @@
 
 A plain class: actors/remote.py makes it an actor, tests drive `turn` directly. It keeps no state that matters. Where to
 read is asked of the shards, whose positions are in the ledger; so after any trouble it asks again and goes back there,
-and what it sends twice the shards drop.
+and what it sends twice the shards drop. A shard that is only slow is no trouble: with PostgreSQL away it takes no batch
+for as long as that lasts, and sending the same again would pile up copies in its queue. It is waited for while it
+answers questions.
 
 Watermarks. A partition's watermark is the arrival time up to which it was read. A partition that is read to its end
 moves on with the clock, but only on the broker's word: at time t we ask for the end offset, and when everything below
@@ -18,7 +20,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -38,7 +40,7 @@ from actors.ports import (
     TopicPartition,
 )
 from schemas.codec import SOURCE_SYMBOLS, SchemaLookup, decode_batch, validate
-from schemas.errors import GapError, LostRecordsError, TransientError
+from schemas.errors import GapError, LostRecordsError, ShardLostError, TransientError
 from schemas.events import KEY_GROUPS, SourceSpec, key_group_of_position
 
 SENT_SCHEMA: Final = {name: dtype for name, dtype in LOG_SCHEMA.items() if name != "seq"}
@@ -60,6 +62,7 @@ class ReaderOptions:
     metadata_interval_ms: int = 1_000
     commit_interval_ms: int = 2_000
     retry_interval_ms: int = 300
+    shard_patience_ms: int = 5_000  # a shard that took no batch for so long is asked whether it lives
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class ReaderStatus:
 
 
 class PartitionReader:
-    """Reads a fixed set of partitions for a fixed set of shards."""
+    """Reads its partitions, which `assign` may change, for a fixed set of shards."""
 
     def __init__(
         self,
@@ -98,12 +101,17 @@ class PartitionReader:
         lookup: SchemaLookup,
         shards: Sequence[ShardClient],
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """Raises ValueError for a source that the event schema cannot name."""
+        """`on_end` is called when `run` ends: let go what `lookup` holds.
+
+        Raises ValueError for a source that the event schema cannot name.
+        """
         for source in sources:
             if source.name not in SOURCE_SYMBOLS:
                 raise ValueError(f"source {source.name} is not a symbol of the event schema {SOURCE_SYMBOLS}")
         self._options = options
+        self._assigned = options.partitions  # what is to be read from the next turn of `run` on
         self._sources = tuple(sources)
         self._source_of = {source.topic: index for index, source in enumerate(sources)}
         self._symbol_of = {source.topic: SOURCE_SYMBOLS.index(source.name) for source in sources}
@@ -111,6 +119,7 @@ class PartitionReader:
         self._lookup = lookup
         self._shards = tuple(shards)
         self._now_ms = now_ms
+        self._on_end = on_end
         self._logger = structlog.get_logger(__name__).bind(reader=options.name)
         self._first: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
@@ -136,9 +145,22 @@ class PartitionReader:
 
     def run(self) -> None:
         """Turn until stopped. Trouble that may pass is waited out; lost records stop the reader, loudly."""
+        try:
+            self._turn_until_stopped()
+        except LostRecordsError as error:
+            self._note(f"lost records: {error}")
+            self._logger.critical("lost_records", error=str(error))
+            raise
+        finally:
+            self._log.close()
+            self._on_end()
+
+    def _turn_until_stopped(self) -> None:
         located = False
         while not self._stopping.is_set():
             try:
+                if self._assigned != self._options.partitions:
+                    located = False
                 if not located:
                     self.locate()
                     located = True
@@ -148,11 +170,6 @@ class PartitionReader:
                 located = False
                 self._note(f"{type(error).__name__}: {error}")
                 self._stopping.wait(self._options.retry_interval_ms / 1000)
-            except LostRecordsError as error:
-                self._note(f"lost records: {error}")
-                self._logger.critical("lost_records", error=str(error))
-                raise
-        self._log.close()
 
     def pause(self) -> None:
         """Stop reading; watermarks stand still too. What is in flight arrives."""
@@ -162,6 +179,10 @@ class PartitionReader:
         """Read on."""
         self._quiet = False
         self._paused.clear()
+
+    def assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Read these partitions instead, from where the shards are, after the turn under way; a repeat is harmless."""
+        self._assigned = tuple(partitions)
 
     def stop(self) -> None:
         """Leave `run` after the current turn."""
@@ -191,8 +212,10 @@ class PartitionReader:
 
     def locate(self) -> None:
         """Ask every shard where it is, and go to the lowest position of each partition."""
-        for tickets in self._tickets:
-            tickets.clear()
+        self._let_arrive()
+        if self._assigned != self._options.partitions:
+            self._options = replace(self._options, partitions=self._assigned)
+            self._safe = [{} for _ in self._shards]  # of what another reads now we hear nothing any more
         self._counts = self._log.partition_counts()
         self._counts_seen_ms = self._now_ms()
         wanted = self._options.partitions
@@ -317,11 +340,11 @@ class PartitionReader:
         for shard, tickets in zip(self._shards, self._tickets, strict=True):
             while len(tickets) >= self._options.batches_in_flight_max:
                 self._settle(shard, tickets)
-            mine = events.filter(pl.col("key_group").is_between(shard.key_group_from, shard.key_group_to - 1))
+            mine = pl.col("key_group").is_between(shard.key_group_from, shard.key_group_to - 1)
             batch = Batch(
                 ranges=ranges,
                 watermarks_ms=dict(self._watermarks),
-                events=mine,
+                events=events.filter(mine) if len(events) else events,
                 dead_letters=[one for one in letters if shard.key_group_from <= one.key_group < shard.key_group_to],
                 partition_counts=self._counts,
             )
@@ -334,7 +357,29 @@ class PartitionReader:
                 self._settle(shard, tickets)
 
     def _settle(self, shard: ShardClient, tickets: deque[Ticket]) -> None:
+        """Take in the oldest answer. Raises what the shard raised, ShardLostError when it is silent."""
+        self._wait_for(shard, tickets[0])
         self._safe[self._shards.index(shard)].update(tickets.popleft().result())
+
+    def _wait_for(self, shard: ShardClient, ticket: Ticket) -> None:
+        """Wait for a shard's answer as long as it lives. Raises ShardLostError when it does not, or we are to stop."""
+        while not ticket.done(self._options.shard_patience_ms / 1000):
+            name = f"the shard of key groups {shard.key_group_from} to {shard.key_group_to - 1}"
+            if self._stopping.is_set():
+                raise ShardLostError(f"stopped while {name} had not answered")
+            if not shard.alive():
+                raise ShardLostError(f"{name} is silent")
+            self._note(f"{name} lives and takes no batch; waiting for it")
+
+    def _let_arrive(self) -> None:
+        """Wait for what is on its way, whatever becomes of it: sent again, it would wait beside its own copy."""
+        for shard, tickets in zip(self._shards, self._tickets, strict=True):
+            try:
+                while tickets:
+                    self._wait_for(shard, tickets[0])
+                    tickets.popleft()
+            except ShardLostError:
+                tickets.clear()
 
     def _safe_positions(self) -> dict[TopicPartition, int]:
         """Positions that every shard has in the ledger."""

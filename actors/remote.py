@@ -7,6 +7,7 @@ exception that crosses processes loses its type.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import threading
@@ -21,19 +22,34 @@ import ray
 import structlog
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
+from actors.matching.frames import empty
 from actors.ports import Batch, DeadLetter, OffsetRange, TopicPartition
-from actors.reader import PartitionReader
+from actors.reader import SENT_SCHEMA, PartitionReader
 from actors.shard import MatcherShard
 from schemas.errors import GapError, ShardLostError, TransientError
 
 NAMESPACE: Final = "recon"
-CALL_TIMEOUT_S: Final = 60.0  # a shard that does not take a batch for this long is treated as lost
+CALL_TIMEOUT_S: Final = 60.0  # a shard that does not say where it is for this long is treated as lost
+QUESTION_TIMEOUT_S: Final = 15.0  # one that takes no batch and does not answer a question for this long, too
 _BUILD_RETRY_S: Final = 1.0
 _T = TypeVar("_T")
 _FAULT_EXIT_CODE: Final = 70  # sysexits EX_SOFTWARE; Ray starts a successor, which claims a new epoch
 # One polars thread an actor: parallelism is between actors. No backtraces: a malformed record makes polars panic, which
 # is caught and means "read it message by message".
-WORKER_ENVIRONMENT: Final = {"POLARS_MAX_THREADS": "1", "RUST_BACKTRACE": "0", "OMP_NUM_THREADS": "1"}
+WORKER_ENVIRONMENT: Final = {
+    "POLARS_MAX_THREADS": "1",
+    "RUST_BACKTRACE": "0",
+    "OMP_NUM_THREADS": "1",
+    # Buffers of some MiB come and go with every batch; given back to the kernel each time, they are cleared each time.
+    "MALLOC_MMAP_THRESHOLD_": str(64 * 1024 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024),
+}
+# Tens of thousands of records are alive at once and none of them is garbage: at Python's 700 the collector walks them
+# over and over.
+_GC_THRESHOLDS: Final = (200_000, 20, 20)
+
+
+_NO_EVENTS: Final = empty(SENT_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +73,12 @@ class Refused:
 
 
 def pack(batch: Batch) -> tuple[Header, Any]:
-    """A batch as what crosses between processes: a header and the events as Arrow IPC bytes in a numpy array."""
+    """A batch as what crosses between processes: a header, and events if any as Arrow IPC bytes in a numpy array."""
     header = Header(
         list(batch.ranges), dict(batch.watermarks_ms), list(batch.dead_letters), dict(batch.partition_counts)
     )
+    if batch.events.is_empty():
+        return header, None
     buffer = io.BytesIO()
     batch.events.write_ipc(buffer, compat_level=pl.CompatLevel.newest())
     return header, np.frombuffer(buffer.getbuffer(), dtype=np.uint8)
@@ -71,7 +89,7 @@ def unpack(header: Header, events: Any) -> Batch:
     return Batch(
         ranges=header.ranges,
         watermarks_ms=header.watermarks_ms,
-        events=pl.read_ipc(io.BytesIO(events)),
+        events=_NO_EVENTS if events is None else pl.read_ipc(io.BytesIO(events)),
         dead_letters=header.dead_letters,
         partition_counts=header.partition_counts,
     )
@@ -83,9 +101,10 @@ def _built(build: Callable[[], _T]) -> _T:
     Dependencies that do not answer are waited for; anything else ends the process, and Ray starts another.
     """
     log = structlog.get_logger(__name__)
+    gc.set_threshold(*_GC_THRESHOLDS)
     while True:
         try:
-            return build()
+            built = build()
         except TransientError as error:
             log.warning("actor_waits", error=f"{type(error).__name__}: {error}")
             time.sleep(_BUILD_RETRY_S)
@@ -93,6 +112,9 @@ def _built(build: Callable[[], _T]) -> _T:
             log.exception("actor_cannot_start")
             time.sleep(_BUILD_RETRY_S)
             _die(error)
+        else:
+            gc.freeze()  # modules and what they hold stay; no collection need look at them again
+            return built
 
 
 def _die(error: BaseException) -> NoReturn:
@@ -161,6 +183,10 @@ class ReaderActor:
         """See PartitionReader.resume."""
         self._reader.resume()
 
+    def assign(self, partitions: tuple[TopicPartition, ...]) -> None:
+        """See PartitionReader.assign. A restart forgets it, and the supervisor says it again."""
+        self._reader.assign(partitions)
+
     def idle(self) -> bool:
         """See PartitionReader.idle."""
         return self._reader.idle()
@@ -177,9 +203,9 @@ class RayTicket:
     def __init__(self, reference: Any) -> None:
         self._reference = reference
 
-    def done(self) -> bool:
+    def done(self, timeout_s: float = 0.0) -> bool:
         """See actors.ports.Ticket."""
-        ready, _ = ray.wait([self._reference], timeout=0)
+        ready, _ = ray.wait([self._reference], timeout=timeout_s)
         return bool(ready)
 
     def result(self) -> dict[TopicPartition, int]:
@@ -208,6 +234,14 @@ class RayShard:
         """See actors.ports.ShardClient."""
         positions: dict[TopicPartition, int] = _answer(self._actor().positions.remote())
         return positions
+
+    def alive(self) -> bool:
+        """See actors.ports.ShardClient. Questions are answered beside the batches, so also when those are stuck."""
+        try:
+            ray.get(self._actor().positions.remote(), timeout=QUESTION_TIMEOUT_S)
+        except (RayError, ShardLostError):
+            return False
+        return True
 
     def _actor(self) -> Any:
         if self._handle is None:

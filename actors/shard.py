@@ -25,13 +25,26 @@ import structlog
 from actors.matching import state as core
 from actors.matching.frames import EVENT_SCHEMA, RESULT_SCHEMA, empty
 from actors.outbox import Decided, Outbox, assemble
-from actors.ports import LOG_SCHEMA, AlreadyDecidedError, Batch, Feed, Flush, Ledger, SpillStore, TopicPartition
+from actors.ports import (
+    LOG_SCHEMA,
+    NO_LOGGED,
+    AlreadyDecidedError,
+    Batch,
+    Feed,
+    Flush,
+    Ledger,
+    SpillStore,
+    TopicPartition,
+)
 from schemas.errors import FencedError, GapError, TransientError
 from schemas.events import SourceSpec
 from schemas.rules import Rulebook
 
 RULES_LEAD_MS: Final = 10_000  # a rule set is activated at least this long before it takes effect
 _FLUSH_TIMES_KEPT: Final = 512
+_NEVER_MS: Final = 1 << 62
+# Most batches of a quiet pipeline bring nothing but watermarks, several a second.
+_NONE_ARRIVED: Final = empty(core.PENDING_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +231,9 @@ class MatcherShard:
                 events = events.filter(~repeated)
                 letters = [one for one in letters if (one.topic, one.partition) != key or one.offset >= position]
             self._positions[key] = max(position, covered.stop)
-        self._partitions.update(batch.partition_counts)
+        for topic, count in batch.partition_counts.items():
+            # Partitions are only ever added, and readers hear of that one after the other.
+            self._partitions[topic] = max(count, self._partitions.get(topic, 0))
         for key, watermark in batch.watermarks_ms.items():
             self._watermarks[key] = max(watermark, self._watermarks.get(key, 0))
         return events, letters
@@ -228,12 +243,15 @@ class MatcherShard:
         self._refresh_rules(batch)
         count = len(events)
         self._busy = count >= self._options.busy_batch_rows
-        seqs = pl.int_range(self._next_seq, self._next_seq + count, dtype=pl.Int64, eager=True)
-        logged = events.with_columns(seq=seqs).select(LOG_SCHEMA.keys())
+        logged, arrived = NO_LOGGED, _NONE_ARRIVED
+        if count:
+            seqs = pl.int_range(self._next_seq, self._next_seq + count, dtype=pl.Int64, eager=True)
+            logged = events.with_columns(seq=seqs).select(LOG_SCHEMA.keys())
+            arrived = core.open_events(logged.select(EVENT_SCHEMA.keys()), now)
         self._next_seq += count
         self._counts["events"] += count
-        arrived = core.open_events(logged.select(EVENT_SCHEMA.keys()), now)
-        arrived = pl.concat([arrived, self._recall(arrived)])
+        if self._state.spilled.height:
+            arrived = pl.concat([arrived, self._recall(arrived)])
         result = core.step(self._state, arrived, self._rules(), self._ages, now)
         self._state = result.state
         self._counts["redeliveries"] += len(result.redeliveries)
@@ -307,7 +325,7 @@ class MatcherShard:
             decided = self._ledger.decided(doubtful)
             rows = self._state.pending.clear()
             if len(decided):
-                stored = self._ledger.events_of(decided, self._sources)
+                stored = self._ledger.events_of(decided)
                 self._state, rows = core.take(self._state, decided["txn_id"])
         except TransientError as error:
             self._log.warning("check_postponed", error=str(error))
@@ -382,9 +400,9 @@ class MatcherShard:
 
     def _spill_some(self, now: int) -> None:
         options = self._options
-        state, rows = core.choose_spill(
-            self._state, options.pending_rows_max, options.spill_age_ms, now, self._committed_seq
-        )
+        # In a rush everything is old by the clock, and soon done; then only the bound on rows counts.
+        age_ms = _NEVER_MS if self._busy else options.spill_age_ms
+        state, rows = core.choose_spill(self._state, options.pending_rows_max, age_ms, now, self._committed_seq)
         if rows.is_empty():
             return
         try:
@@ -409,7 +427,7 @@ class MatcherShard:
 
     def _restore(self, claim: Any) -> pl.DataFrame:
         """Open events, as the ledger has them, as pending rows that are due at the next step and evaluated there."""
-        events, provisional = self._ledger.open_events(claim, self._sources)
+        events, provisional = self._ledger.open_events(claim)
         rows = core.open_events(events, self._now_ms())
         published = provisional.select("txn_id", shown="breaks")
         return (
@@ -483,7 +501,7 @@ class MatcherShard:
             try:
                 stored = self._ledger.decided(decided)
                 places = pl.concat([claims, stored]).select("key_group", "event_seqs")
-                events = self._ledger.events_of(places, self._sources)
+                events = self._ledger.events_of(places)
                 break
             except TransientError as error:
                 self._log.warning("revision_postponed", error=str(error))

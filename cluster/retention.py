@@ -18,11 +18,11 @@ CHAIN: Final = "retention"
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day's partition and what became of it: kept, dropped, or held back because of open transactions."""
+    """One day of writing, its partition, and what became of it: kept, dropped, or held back for open transactions."""
 
     name: str
     day: date
-    about_rows: int
+    events: int
     size_bytes: int
     outcome: str
 
@@ -38,40 +38,41 @@ async def apply(owner_kwargs: dict[str, Any], keep_days: int, *, dry_run: bool) 
         cutoff = datetime.now(UTC).date() - timedelta(days=keep_days)
         days: list[Day] = []
         for row in await connection.fetch(_SQL["days"]):
-            outcome = "kept"
+            name, outcome = row["name"], "kept"
+            events = int(await connection.fetchval(f"select coalesce(sum(events), 0) from {name}"))  # noqa: S608
             if row["day"] < cutoff:
-                outcome = await _drop(connection, row["name"], dry_run=dry_run)
-            days.append(Day(row["name"], row["day"], max(0, row["about_rows"]), row["bytes"], outcome))
+                outcome = await _drop(connection, name, events, dry_run=dry_run)
+            days.append(Day(name, row["day"], events, row["bytes"], outcome))
         return days
     finally:
         await connection.close()
 
 
-async def _drop(connection: asyncpg.Connection[Any], name: str, *, dry_run: bool) -> str:
+async def _drop(connection: asyncpg.Connection[Any], name: str, events: int, *, dry_run: bool) -> str:
     async with connection.transaction():
         has_open = await connection.fetchval(
             f"select exists (select from {name} e join checkpoints c"  # noqa: S608 (a name from the catalogue)
-            " on e.key_group >= c.key_group_from and e.key_group < c.key_group_to and e.seq >= c.low_seq)"
+            " on e.key_group >= c.key_group_from and e.key_group < c.key_group_to and e.seq_to >= c.low_seq)"
         )
         if has_open:
             return "held"
         if dry_run:
             return "would drop"
-        rows = await connection.fetchval(f"select count(*) from {name}")  # noqa: S608
-        until = await connection.fetchval(f"select max(arrival) from {name}")  # noqa: S608
+        await connection.execute(
+            f"delete from redeliveries r using {name} b"  # noqa: S608
+            " where r.key_group = b.key_group and r.seq between b.seq_from and b.seq_to"
+        )
         await connection.execute(f"drop table {name}")
-        if until is not None:
-            await connection.execute(_SQL["forget_marks"], until)
-        await _record(connection, name, rows)
+        await _record(connection, name, events)
     return "dropped"
 
 
-async def _record(connection: asyncpg.Connection[Any], name: str, rows: int) -> None:
+async def _record(connection: asyncpg.Connection[Any], name: str, events: int) -> None:
     await connection.execute("select pg_advisory_xact_lock(hashtext('audit-retention'))")
     head = await connection.fetchrow(_SQL["chain_head"])
     seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
-    details = {"partition": name, "events": rows}
-    entry = AuditEntry(datetime.now(UTC), "retention", "log.dropped", "event_log", name, details)
+    details = {"partition": name, "events": events}
+    entry = AuditEntry(datetime.now(UTC), "retention", "log.dropped", "event_blocks", name, details)
     await connection.execute(
         _SQL["append_audit"],
         seq,

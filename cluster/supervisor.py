@@ -1,8 +1,9 @@
 """The supervisor actor: makes readers and shards, watches them, replaces the silent, tells people how it goes.
 
-It keeps no state that matters: a restarted supervisor finds the named actors and goes on. Readers are replaced when the
-partitions change; a shard that dies is restarted by Ray and claims a new epoch; a shard that lives but says nothing for
-`heartbeat_timeout_ms` is killed, and if it goes on writing somewhere, the epoch fences it.
+It keeps no state that matters: a restarted supervisor finds the named actors and goes on. Readers are told when the
+partitions change, and again whenever one says that it reads others. A shard that dies is restarted by Ray and claims a
+new epoch; an actor that lives but says nothing for `heartbeat_timeout_ms` is killed, and if a shard goes on writing
+somewhere, the epoch fences it. A reader that waits for a shard answers all the while.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import structlog
 
 from actors.adapters.kafka import KafkaEventLog
 from actors.adapters.redis import connect
+from actors.ports import TopicPartition
 from actors.reader import partitions_by_reader
 from actors.remote import ReaderActor, ShardActor, named
 from cluster.endpoints import Endpoints
@@ -63,6 +65,7 @@ class Watched:
     pending: Any = None
     pids: set[int] = field(default_factory=set)
     rate: tuple[float, int, float] = (0.0, 0, 0.0)  # measured at, count then, events per second
+    partitions: tuple[TopicPartition, ...] = ()  # what a reader is to read
 
 
 class Supervisor:
@@ -111,11 +114,10 @@ class Supervisor:
         """Stop reading and wait until all that was read is in the ledger. False when the time ran out."""
         deadline = time.monotonic() + timeout_s
         self._state = "paused"
-        for reader in self._readers:
-            with contextlib.suppress(Exception):
-                ray.get(reader.handle.pause.remote(), timeout=5.0)
         while time.monotonic() < deadline:
             try:
+                # Each time again: a reader may have been restarted, or made, a moment ago.
+                ray.get([reader.handle.pause.remote() for reader in self._readers], timeout=5.0)
                 if all(ray.get([reader.handle.idle.remote() for reader in self._readers], timeout=5.0)):
                     left = max(0.1, deadline - time.monotonic())
                     return all(ray.get([s.handle.drain.remote(left) for s in self._shards], timeout=left + 5.0))
@@ -138,8 +140,10 @@ class Supervisor:
         self._thread.join(timeout=10.0)
         for watched in self._watched():
             ray.kill(watched.handle, no_restart=True)
+        self._kafka.close()
         with contextlib.suppress(redis.RedisError):
             self._redis.delete(SNAPSHOT_KEY)
+        self._redis.close()
         return drained
 
     # -- actors ----------------------------------------------------------------------------------------------------
@@ -173,7 +177,8 @@ class Supervisor:
             build = functools.partial(
                 build_reader, self._state_dir, self._settings, name, partitions, tuple(self._ranges)
             )
-            readers.append(Watched(name, "reader", named(ReaderActor, name).remote(build)))
+            handle = named(ReaderActor, name).remote(build)
+            readers.append(Watched(name, "reader", handle, partitions=partitions))
         return readers
 
     def _watch(self) -> None:
@@ -182,6 +187,7 @@ class Supervisor:
             try:
                 self._listen()
                 self._discover()
+                self._assign()
                 with self._lock:
                     snapshot = self._snapshot()
                 self._tell(snapshot)
@@ -220,24 +226,42 @@ class Supervisor:
             watched.rate = (now, count, rate)
 
     def _discover(self) -> None:
-        """New partitions mean new readers; watermarks wait for them, see actors.reader."""
+        """Deal the partitions out anew when there are more. Watermarks wait for that, see actors.reader."""
         if time.monotonic() - self._counts_checked_s < self._settings.discovery_interval_ms / 1000:
             return
+        if self._state != "running":
+            return  # a reader made now would read
         try:
             counts = self._kafka.partition_counts()
         except TransientError as error:
             self._log.warning("discovery_postponed", error=str(error))
             return
         self._counts_checked_s = time.monotonic()
+        # Partitions are only ever added, and so readers.
+        counts = {topic: max(count, self._counts.get(topic, 0)) for topic, count in counts.items()}
         if counts == self._counts:
             return
         self._log.info("partitions_changed", before=dict(self._counts), now=counts)
-        for reader in self._readers:
-            ray.kill(reader.handle, no_restart=True)
-        time.sleep(1.0)  # Ray frees a name a moment after the kill
         with self._lock:
             self._counts = counts
-            self._readers = self._make_readers()
+            known = {reader.name: reader for reader in self._readers}
+            dealt = self._make_readers()
+            for reader in dealt:
+                if reader.name in known:
+                    known[reader.name].partitions = reader.partitions
+            self._readers = [known.get(reader.name, reader) for reader in dealt]
+
+    def _assign(self) -> None:
+        """Tell readers that read something else what to read: there are new partitions, or they were restarted.
+
+        While two of them read the same partition, the shards drop what comes twice.
+        """
+        for reader in self._readers:
+            if not reader.status:
+                continue
+            told = {(part["topic"], part["partition"]) for part in reader.status["partitions"]}
+            if told != set(reader.partitions):
+                reader.handle.assign.remote(reader.partitions)
 
     # -- telling ---------------------------------------------------------------------------------------------------
 

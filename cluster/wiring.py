@@ -40,6 +40,7 @@ def build_shard(
         owner=shard_name(key_group_from),
         flush_interval_ms=settings.flush_interval_ms,
         flush_rows=settings.flush_rows,
+        unflushed_rows_max=2 * settings.flush_rows,
         pending_rows_max=settings.pending_rows_max,
         spill_age_ms=settings.spill_age_ms,
     )
@@ -72,10 +73,12 @@ def build_reader(
         batches_in_flight_max=settings.batches_in_flight_max,
         watermark_grace_ms=settings.watermark_grace_ms,
     )
+    lookup = SchemaCache(endpoints.registry.client_config("pipeline"))
     return PartitionReader(
         options,
         sources,
         KafkaEventLog(endpoints.kafka.client_config("pipeline"), [source.topic for source in sources]),
-        SchemaCache(endpoints.registry.client_config("pipeline")),
+        lookup,
         [RayShard(shard_name(start), start, stop) for start, stop in ranges],
+        on_end=lookup.close,
     )

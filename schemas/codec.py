@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 from fastavro.types import AvroMessage, Schema
 
-from schemas.errors import DeadLetterReason
+from schemas.errors import DeadLetterReason, IncompatibleSchemaError
 from schemas.events import (
     AMOUNT_MINOR_MAX,
     EVENT_TIME_LEAD_MAX_MS,
@@ -79,6 +79,8 @@ def _as_integers(schema: Any) -> Any:
 
 
 _OURS: Final = _without_logical_types(json.loads(schema_text()))
+# Writer type, reader type: what the Avro specification lets a reader promote, as far as our fields could need it.
+_PROMOTIONS: Final = frozenset({("int", "long"), ("bytes", "string"), ("string", "bytes")})
 _READER: Final[Schema] = fastavro.parse_schema(_OURS)
 SOURCE_SYMBOLS: Final[tuple[str, ...]] = tuple(
     next(field["type"]["symbols"] for field in _OURS["fields"] if field["name"] == "source")
@@ -88,6 +90,46 @@ SOURCE_SYMBOLS: Final[tuple[str, ...]] = tuple(
 def _shape(schema: Any) -> Any:
     """What decides the bytes of a record: field order and types, without docs, defaults and logical types."""
     return [(field["name"], json.dumps(field["type"], sort_keys=True)) for field in schema["fields"]]
+
+
+def _is_readable(writer: Any, reader: Any, named: dict[str, Any]) -> bool:
+    """Whether some value of `writer` can be read as `reader`, by the specification's "Schema Resolution".
+
+    A union resolves by the branch that was written, so one that fits is enough. `named` has the writer's named types.
+    """
+    if isinstance(writer, list):
+        return any(_is_readable(branch, reader, named) for branch in writer)
+    if isinstance(reader, list):
+        return any(_is_readable(writer, branch, named) for branch in reader)
+    kind = writer["type"] if isinstance(writer, dict) else writer
+    if kind in named:
+        writer, kind = named[kind], named[kind]["type"]
+    wanted = reader["type"] if isinstance(reader, dict) else reader
+    if kind == wanted == "enum":
+        return _own_name(writer) == _own_name(reader)
+    return kind == wanted or (kind, wanted) in _PROMOTIONS
+
+
+def _own_name(schema: Any) -> str:
+    """A named type's name without its namespace, which resolution ignores."""
+    return str(schema["name"]).rpartition(".")[2]
+
+
+def _why_unreadable(parsed: Any) -> str:
+    """Why no record of this schema can be read as ours; empty when records can."""
+    if not isinstance(parsed, dict) or parsed.get("type") != "record":
+        return "it is no record"
+    if _own_name(parsed) != _own_name(_OURS):
+        return f"its record is called {_own_name(parsed)}"
+    theirs = {field["name"]: field["type"] for field in parsed["fields"]}
+    for field in _OURS["fields"]:
+        name = field["name"]
+        if name not in theirs:
+            if "default" not in field:
+                return f"it has no field {name}"
+        elif not _is_readable(theirs[name], field["type"], parsed["__named_schemas"]):
+            return f"its field {name} has another type"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +142,21 @@ class WriterSchema:
 
     @classmethod
     def parse(cls, schema_id: int, text: str) -> WriterSchema:
-        """Parse a registered schema. Raises ValueError when it is not an Avro record."""
-        raw = _without_logical_types(json.loads(text))
-        if not isinstance(raw, dict) or raw.get("type") != "record" or "fields" not in raw:
-            raise ValueError(f"schema {schema_id} is not a record")
+        """Parse a registered schema. Raises IncompatibleSchemaError when no record of it could be read as ours."""
         try:
+            raw = _without_logical_types(json.loads(text))
             parsed = fastavro.parse_schema(raw)
-        except Exception as error:
-            raise ValueError(f"schema {schema_id}: {error}") from error
+        except Exception as error:  # a registry holds any text, and the parser raises whatever that provokes
+            raise IncompatibleSchemaError(schema_id, f"it is no Avro schema: {error!r}") from error
+        why = _why_unreadable(parsed)
+        if why:
+            raise IncompatibleSchemaError(schema_id, why)
         return cls(schema_id, parsed, _shape(raw) == _shape(_OURS))
 
 
-# Gives the writer's schema, None for an id that the registry does not know or that is no record; raises
-# RegistryUnavailableError when it cannot tell, for then nothing may be called malformed.
+# Gives the writer's schema, None for an id that the registry does not know. Raises IncompatibleSchemaError for a schema
+# that is registered and cannot be read as ours, and RegistryUnavailableError when it cannot tell, for then nothing may
+# be called malformed.
 SchemaLookup = Callable[[int], WriterSchema | None]
 
 
@@ -211,7 +255,7 @@ def _enums_in_range(events: pl.DataFrame) -> bool:
 def decode_message(body: bytes, writer: WriterSchema) -> dict[str, Any]:
     """One body (framing removed) as a mapping of field to value, enums as positions.
 
-    Raises ValueError when the bytes are not one whole record, or the schema cannot be read as ours.
+    Raises ValueError when the bytes are not one whole record, or hold a value that ours has no place for.
     """
     stream = io.BytesIO(body)
     try:
@@ -274,7 +318,11 @@ def decode_batch(values: Sequence[bytes | None], lookup: SchemaLookup) -> Decode
         if schema_id is None:
             rejects.extend(Reject(row, DeadLetterReason.NOT_FRAMED, "no Confluent framing") for row in rows)
             continue
-        writer = lookup(schema_id)
+        try:
+            writer = lookup(schema_id)
+        except IncompatibleSchemaError as error:
+            rejects.extend(Reject(row, DeadLetterReason.INCOMPATIBLE_SCHEMA, str(error)[:500]) for row in rows)
+            continue
         if writer is None:
             rejects.extend(Reject(row, DeadLetterReason.UNKNOWN_SCHEMA, f"schema id {schema_id}") for row in rows)
             continue

@@ -29,6 +29,15 @@ class ShardLostError(TransientError):
     """A matcher shard is gone or restarting; the reader goes back to the position that its successor has."""
 
 
+class IncompatibleSchemaError(ReconError):
+    """A registered schema of which no record can be read as a TransactionEvent; its records are set aside."""
+
+    def __init__(self, schema_id: int, why: str) -> None:
+        self.schema_id = schema_id
+        self.why = why
+        super().__init__(f"schema id {schema_id}: {why}")
+
+
 class LostRecordsError(ReconError):
     """Kafka no longer holds records that were never read: retention was shorter than the backlog."""
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from datetime import date
 from typing import Final
 
 import pgpq
 import polars as pl
 
-from schemas.events import STATUS_NAMES, SourceSpec
 from schemas.verdicts import Break, Verdict
 
-EVENT_COLUMNS: Final = (
+BLOCK_COLUMNS: Final = (
     "key_group",
+    "seq_from",
+    "seq_to",
+    "events",
+    "written_on",
     "seq",
     "txn_id",
     "source",
@@ -21,8 +24,8 @@ EVENT_COLUMNS: Final = (
     "amount_minor",
     "currency",
     "status",
-    "event_time",
-    "arrival",
+    "event_time_ms",
+    "arrival_ms",
     "account_id",
     "original_txn_id",
     "kafka_partition",
@@ -70,29 +73,39 @@ def digest(copy_bytes: bytes) -> str:
     """SHA-256 of rows in COPY format, in hex.
 
     PostgreSQL writes the very bytes it was given for these column types, so an auditor gets the same digest from
-    `COPY (SELECT <EVENT_COLUMNS> ... ORDER BY key_group, seq) TO STDOUT (FORMAT binary)`.
+    `COPY (SELECT <BLOCK_COLUMNS> ... ORDER BY key_group, seq_from) TO STDOUT (FORMAT binary)`.
     """
     return hashlib.sha256(copy_bytes).hexdigest()
 
 
-def log_rows(events: pl.DataFrame, sources: Sequence[SourceSpec]) -> pl.DataFrame:
-    """Events (ports.LOG_SCHEMA) as rows of event_log, ordered by key group and seq."""
-    source_names = pl.Enum([source.name for source in sources])
-    return events.sort("key_group", "seq").select(
+def block_rows(events: pl.DataFrame, written_on: date) -> pl.DataFrame:
+    """Events (ports.LOG_SCHEMA) as rows of event_blocks: one a key group, the columns as lists in order of seq."""
+    columns = events.sort("key_group", "seq").select(
         "key_group",
         "seq",
         "txn_id",
-        pl.col("source").cat.to(source_names).cast(pl.String),
+        pl.col("source").cast(pl.Int16),
         "event_id",
         "amount_minor",
         pl.col("currency").cast(pl.String),
-        pl.col("status").cat.to(pl.Enum(STATUS_NAMES)).cast(pl.String),
-        timestamptz("event_time"),
-        timestamptz("arrival"),
+        pl.col("status").cast(pl.Int16),
         "account_id",
         "original_txn_id",
+        event_time_ms="event_time",
+        arrival_ms="arrival",
         kafka_partition="partition",
         kafka_offset="offset",
+    )
+    return (
+        columns.group_by("key_group", maintain_order=True)
+        .agg(
+            pl.all(),
+            seq_from=pl.col("seq").first(),
+            seq_to=pl.col("seq").last(),
+            events=pl.len().cast(pl.Int32),
+            written_on=pl.lit(written_on),
+        )
+        .select(BLOCK_COLUMNS)
     )
 
 
@@ -113,6 +126,9 @@ def result_rows(results: pl.DataFrame, now_ms: int) -> pl.DataFrame:
 
 def count_results(results: pl.DataFrame, sign: int) -> pl.DataFrame:
     """Counters (metric, currency, n, amount_minor) that final results add, or take back with sign -1."""
+    schema = {"metric": pl.String, "currency": pl.String, "n": pl.Int64, "amount_minor": pl.Int64}
+    if results.is_empty():
+        return pl.DataFrame(schema=schema)
     final = results.filter("final")
     parts: list[pl.DataFrame] = []
 
@@ -129,5 +145,4 @@ def count_results(results: pl.DataFrame, sign: int) -> pl.DataFrame:
     for kind in Break:
         add(broken.filter(pl.col("breaks") & kind.mask != 0), f"break.{kind.name}")
     add(final.filter(pl.col("late") != 0), "late")
-    schema = {"metric": pl.String, "currency": pl.String, "n": pl.Int64, "amount_minor": pl.Int64}
     return pl.concat(parts) if parts else pl.DataFrame(schema=schema)

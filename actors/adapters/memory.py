@@ -117,7 +117,7 @@ class MemoryLedger:
         with self._up() as database:
             return list(database.rule_sets)
 
-    def open_events(self, claim: Claim, sources: Sequence[SourceSpec]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def open_events(self, claim: Claim) -> tuple[pl.DataFrame, pl.DataFrame]:
         """See actors.ports.Ledger."""
         mine = range(claim.key_group_from, claim.key_group_to)
         with self._up() as database:
@@ -142,7 +142,7 @@ class MemoryLedger:
             found = [database.results.get(key) for key in _keys(txns)]
         return _frame([row for row in found if row is not None and row["final"]], RESULT_SCHEMA)
 
-    def events_of(self, results: pl.DataFrame, sources: Sequence[SourceSpec]) -> pl.DataFrame:
+    def events_of(self, results: pl.DataFrame) -> pl.DataFrame:
         """See actors.ports.Ledger."""
         places = results.select("key_group", "event_seqs").explode("event_seqs")
         with self._up() as database:
@@ -409,7 +409,7 @@ class LocalTicket:
 
     answer: dict[TopicPartition, int] | BaseException
 
-    def done(self) -> bool:
+    def done(self, timeout_s: float = 0.0) -> bool:
         """See actors.ports.Ticket."""
         return True
 
@@ -442,3 +442,7 @@ class LocalShard:
         if self.shard is None:
             raise ShardLostError("there is no shard")
         return self.shard.positions()
+
+    def alive(self) -> bool:
+        """See actors.ports.ShardClient."""
+        return self.shard is not None

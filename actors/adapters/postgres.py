@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -27,12 +27,12 @@ import orjson
 import polars as pl
 
 from actors.adapters.copying import (
-    EVENT_COLUMNS,
+    BLOCK_COLUMNS,
     RESULT_COLUMNS,
+    block_rows,
     count_results,
     digest,
     encode,
-    log_rows,
     result_rows,
     timestamptz,
 )
@@ -40,7 +40,7 @@ from actors.matching.frames import CURRENCY, EVENT_SCHEMA, RESULT_SCHEMA, empty
 from actors.ports import AlreadyDecidedError, Claim, DeadLetter, Flush, Flushed, TopicPartition
 from schemas.audit import GENESIS, AuditEntry, entry_hash
 from schemas.errors import FencedError, StoreUnavailableError
-from schemas.events import STATUS_NAMES, SourceSpec
+from schemas.events import SourceSpec
 from schemas.queries import named_queries
 from schemas.rules import RuleSet
 from schemas.verdicts import Verdict, break_names, source_names
@@ -77,7 +77,7 @@ class PostgresLedger:
         self._thread.start()
         self._connections: dict[str, asyncpg.Connection[Any]] = {}
         self._locks = {"flush": asyncio.Lock(), "ask": asyncio.Lock()}
-        self._days: set[Any] = set()
+        self._days: set[date] = set()
 
     # -- the port ------------------------------------------------------------------------------------------------
 
@@ -89,12 +89,12 @@ class PostgresLedger:
         """See actors.ports.Ledger."""
         return self._run("ask", _rule_sets)
 
-    def open_events(self, claim: Claim, sources: Sequence[SourceSpec]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def open_events(self, claim: Claim) -> tuple[pl.DataFrame, pl.DataFrame]:
         """See actors.ports.Ledger."""
 
         async def ask(connection: asyncpg.Connection[Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
             arguments = (claim.key_group_from, claim.key_group_to)
-            events = _event_frame(await connection.fetch(_SQL["open_events"], *arguments, claim.low_seq), sources)
+            events = _event_frame(await connection.fetch(_SQL["open_events"], *arguments, claim.low_seq))
             provisional = await connection.fetch(_SQL["provisional"], *arguments)
             schema = {"txn_id": pl.String, "breaks": pl.Int16}
             return events, pl.DataFrame([tuple(row) for row in provisional], schema=schema, orient="row")
@@ -105,13 +105,13 @@ class PostgresLedger:
         """See actors.ports.Ledger."""
         return self._run("ask", lambda connection: _decided(connection, txns))
 
-    def events_of(self, results: pl.DataFrame, sources: Sequence[SourceSpec]) -> pl.DataFrame:
+    def events_of(self, results: pl.DataFrame) -> pl.DataFrame:
         """See actors.ports.Ledger."""
         places = results.select("key_group", "event_seqs").explode("event_seqs")
 
         async def ask(connection: asyncpg.Connection[Any]) -> pl.DataFrame:
             columns = (places["key_group"].to_list(), places["event_seqs"].to_list())
-            return _event_frame(await connection.fetch(_SQL["events_of"], *columns), sources)
+            return _event_frame(await connection.fetch(_SQL["events_of"], *columns))
 
         return self._run("ask", ask)
 
@@ -186,19 +186,20 @@ class PostgresLedger:
     async def _flush(
         self, connection: asyncpg.Connection[Any], flush: Flush, sources: Sequence[SourceSpec], now_ms: int
     ) -> Flushed:
-        rows = log_rows(flush.events, sources)
-        copy_bytes = encode(rows) if len(rows) else b""
+        written_on = datetime.fromtimestamp(now_ms / 1000, UTC).date()
+        copy_bytes = encode(block_rows(flush.events, written_on)) if len(flush.events) else b""
         changed = pl.concat([flush.final, flush.replacing, flush.revised]).with_columns(decided_at=pl.lit(now_ms))
         entries = _audit_entries(flush, sources, now_ms, copy_bytes)
         audit_seq, audit_hash, audit_rows = _chain(flush.claim, entries)
-        await self._ensure_partitions(connection, flush.events)
+        if copy_bytes:
+            await self._ensure_partition(connection, written_on)
         try:
             async with connection.transaction():
                 head = await self._take_checkpoint(connection, flush, audit_seq, audit_hash)
                 if head is not None:
                     return Flushed(*head, changed, await _rule_sets(connection))
                 if copy_bytes:
-                    await _copy(connection, "event_log", EVENT_COLUMNS, copy_bytes)
+                    await _copy(connection, "event_blocks", BLOCK_COLUMNS, copy_bytes)
                 await _write_marks(connection, flush)
                 if len(flush.final):
                     new = encode(result_rows(flush.final, now_ms))
@@ -239,20 +240,11 @@ class PostgresLedger:
             raise FencedError(claim.key_group_from, claim.epoch)
         return now["audit_seq"], now["audit_hash"]
 
-    async def _ensure_partitions(self, connection: asyncpg.Connection[Any], events: pl.DataFrame) -> None:
-        """Make the daily partitions that these events fall into, before the transaction that needs them."""
-        if events.is_empty():
-            return
-        span = events.select(low=pl.col("arrival").min() // 86_400_000, high=pl.col("arrival").max() // 86_400_000)
-        low, high = span.row(0)
-        if low == high and low in self._days:
-            return
-        days = events.select((pl.col("arrival") // 86_400_000).unique()).to_series().to_list()
-        for day in days:
-            if day not in self._days:
-                date = datetime.fromtimestamp(day * 86_400, UTC).date()
-                await connection.execute(_SQL["ensure_partition"], date)
-                self._days.add(day)
+    async def _ensure_partition(self, connection: asyncpg.Connection[Any], day: date) -> None:
+        """Make the day's partition of the log, before the transaction that needs it."""
+        if day not in self._days:
+            await connection.execute(_SQL["ensure_partition"], day)
+            self._days.add(day)
 
 
 def chain_name(key_group_from: int) -> str:
@@ -360,7 +352,7 @@ def _audit_entries(flush: Flush, sources: Sequence[SourceSpec], now_ms: int, cop
         "seq_from": flush.first_seq,
         "seq_to": flush.next_seq,
         "events": len(flush.events),
-        "raw_sha256": digest(copy_bytes) if copy_bytes else "",
+        "blocks_sha256": digest(copy_bytes) if copy_bytes else "",
         "final": len(flush.final),
         "replacing": len(flush.replacing),
         "revised": len(flush.revised),
@@ -438,18 +430,15 @@ async def _decided(connection: asyncpg.Connection[Any], txns: pl.DataFrame) -> p
     ).with_columns(final=pl.lit(value=True))
 
 
-def _event_frame(rows: Sequence[Any], sources: Sequence[SourceSpec]) -> pl.DataFrame:
-    """Rows of event_log as EVENT_SCHEMA."""
+def _event_frame(rows: Sequence[Any]) -> pl.DataFrame:
+    """Rows of the log as EVENT_SCHEMA."""
     if not rows:
         return empty(EVENT_SCHEMA)
-    names = [source.name for source in sources]
     columns = list(zip(*(tuple(row) for row in rows), strict=True))
     frame = pl.DataFrame(dict(zip(rows[0].keys(), map(list, columns), strict=True)))
-    return frame.with_columns(
-        pl.col("source").replace_strict(names, range(len(names)), return_dtype=pl.UInt8),
-        pl.col("status").replace_strict(STATUS_NAMES, range(len(STATUS_NAMES)), return_dtype=pl.UInt8),
-        pl.col("currency").cast(CURRENCY),
-    ).select(pl.col(name).cast(dtype) for name, dtype in EVENT_SCHEMA.items())
+    return frame.with_columns(pl.col("currency").cast(CURRENCY)).select(
+        pl.col(name).cast(dtype) for name, dtype in EVENT_SCHEMA.items()
+    )
 
 
 def _positions_to_json(positions: Mapping[TopicPartition, int]) -> str:

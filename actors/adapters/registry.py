@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas.codec import WriterSchema
-from schemas.errors import RegistryUnavailableError
+from schemas.errors import IncompatibleSchemaError, RegistryUnavailableError
 
 _log = structlog.get_logger(__name__)
 
@@ -29,28 +29,42 @@ class SchemaCache:
     def __init__(self, client_config: Mapping[str, Any], now_s: Callable[[], float] = time.monotonic) -> None:
         """`client_config` is SchemaRegistryClient's."""
         self._client = SchemaRegistryClient(dict(client_config))
-        self._known: dict[int, WriterSchema | None] = {}
+        self._known: dict[int, WriterSchema | IncompatibleSchemaError] = {}
         self._unknown_until: dict[int, float] = {}
         self._now_s = now_s
 
     def __call__(self, schema_id: int) -> WriterSchema | None:
-        """The schema, or None when there is none that could be a TransactionEvent's."""
-        if schema_id in self._known:
-            return self._known[schema_id]
-        if self._unknown_until.get(schema_id, 0.0) > self._now_s():
-            return None
+        """The schema, or None when the registry has none under this id. Raises as SchemaLookup says."""
+        if schema_id not in self._known:
+            if self._unknown_until.get(schema_id, 0.0) > self._now_s():
+                return None
+            text = self._ask(schema_id)
+            if text is None:
+                self._unknown_until[schema_id] = self._now_s() + UNKNOWN_TTL_S
+                return None
+            try:
+                self._known[schema_id] = WriterSchema.parse(schema_id, text)
+            except IncompatibleSchemaError as error:
+                _log.warning("schema_incompatible", schema_id=schema_id, why=error.why)
+                self._known[schema_id] = error
+        known = self._known[schema_id]
+        if isinstance(known, IncompatibleSchemaError):
+            # A new one each time: an exception that is raised again and again collects the frames of every raise.
+            raise IncompatibleSchemaError(known.schema_id, known.why)
+        return known
+
+    def close(self) -> None:
+        """Let the connection go; the cache is of no use afterwards."""
+        self._client.close()
+
+    def _ask(self, schema_id: int) -> str | None:
+        """The text that is registered, None when the id is not. Raises RegistryUnavailableError."""
         try:
-            text = self._client.get_schema(schema_id).schema_str
+            text: str | None = self._client.get_schema(schema_id).schema_str
         except SchemaRegistryError as error:
             if error.http_status_code == _NOT_FOUND:
-                self._unknown_until[schema_id] = self._now_s() + UNKNOWN_TTL_S
                 return None
             raise RegistryUnavailableError(f"schema {schema_id}: {error}") from error
         except Exception as error:  # whatever the HTTP client raises when nobody answers
             raise RegistryUnavailableError(f"schema {schema_id}: {error}") from error
-        try:
-            self._known[schema_id] = WriterSchema.parse(schema_id, text or "")
-        except ValueError as error:
-            _log.warning("schema_unusable", schema_id=schema_id, error=str(error))
-            self._known[schema_id] = None
-        return self._known[schema_id]
+        return text or ""  # registered, and empty

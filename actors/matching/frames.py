@@ -76,3 +76,8 @@ def with_leg_columns(events: pl.DataFrame) -> pl.DataFrame:
 def empty(schema: dict[str, pl.DataType]) -> pl.DataFrame:
     """A frame with these columns and no rows."""
     return pl.DataFrame(schema=schema)
+
+
+# Frames are never changed in place, so one of each serves all. A quiet pipeline would make several a second.
+NO_EVENTS: Final = empty(EVENT_SCHEMA)
+NO_RESULTS: Final = empty(RESULT_SCHEMA)

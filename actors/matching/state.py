@@ -16,11 +16,12 @@ from typing import Final
 import polars as pl
 
 from actors.matching.decide import decide, drop_redeliveries
-from actors.matching.frames import EVENT_SCHEMA, RESULT_SCHEMA, empty, with_leg_columns
+from actors.matching.frames import EVENT_SCHEMA, NO_EVENTS, NO_RESULTS, RESULT_SCHEMA, empty, with_leg_columns
 from schemas.events import SourceSpec
 from schemas.rules import Rulebook
 
 UNPUBLISHED: Final = -1
+CHUNKS_MAX: Final = 4  # of the pending frame
 SPILL_BUCKET_MS: Final = 1_000  # spilled transactions are kept together by the second in which their window closes
 
 # What is carried with every pending event beside EVENT_SCHEMA. `hash` finds a transaction's rows (a false hit is
@@ -115,6 +116,8 @@ def step(state: State, arrived: pl.DataFrame, rules: Rules, ages: Ages, now_ms: 
     Rows whose window has closed for all sources they wait for, and rows old enough to be shown, are looked at too.
     """
     pending = state.pending
+    if pending.is_empty() and arrived.is_empty():
+        return Step(state, NO_RESULTS, NO_RESULTS, NO_EVENTS)
     wake = (pl.col("published") == UNPUBLISHED) & pl.col("checked") & (pl.col("seen_ms") <= now_ms - ages.show_ms)
     wake |= is_due(rules.watermarks)
     if not arrived.is_empty():
@@ -122,7 +125,7 @@ def step(state: State, arrived: pl.DataFrame, rules: Rules, ages: Ages, now_ms: 
     awake = pending.select(wake).to_series()
     rows = pl.concat([pending.filter(awake), arrived])
     if rows.is_empty():
-        return Step(state, empty(RESULT_SCHEMA), empty(RESULT_SCHEMA), empty(EVENT_SCHEMA))
+        return Step(state, NO_RESULTS, NO_RESULTS, NO_EVENTS)
     resting = pending.filter(~awake)
     rows, redeliveries = _split_redeliveries(rows)
     results = decide(rows, rules.rulebook, rules.sources, rules.watermarks)
@@ -144,11 +147,16 @@ def step(state: State, arrived: pl.DataFrame, rules: Rules, ages: Ages, now_ms: 
     kept = rows.drop(carry).join(still_open.select("txn_id", *carry), on="txn_id").select(PENDING_SCHEMA.keys())
     was_published = pl.col("published") != UNPUBLISHED
     return Step(
-        replace(state, pending=pl.concat([resting, kept])),
+        replace(state, pending=_compact(pl.concat([resting, kept]))),
         final.filter(~was_published).select(RESULT_SCHEMA.keys()),
         pl.concat([final.filter(was_published), provisional]).select(RESULT_SCHEMA.keys()),
         redeliveries.select(EVENT_SCHEMA.keys()),
     )
+
+
+def _compact(pending: pl.DataFrame) -> pl.DataFrame:
+    """The same rows in few chunks. Every step adds one, filters keep them all, and each costs every later operation."""
+    return pending.rechunk() if pending.n_chunks() > CHUNKS_MAX else pending
 
 
 def is_due(watermarks: Sequence[int]) -> pl.Expr:
@@ -186,6 +194,8 @@ def unchecked(
     past the transaction's own arrival. In a backlog everything is old, and to look everything up would feed on itself.
     Only rows below `committed_seq`: everything decided before them is in the ledger by then, so a "no" stays true.
     """
+    if state.pending.is_empty():
+        return state.pending.select("key_group", "txn_id")
     passed = pl.lit(value=True)
     for index, watermark in enumerate(watermarks):
         passed &= (pl.col("waits") & (1 << index) == 0) | (pl.col("arrival") + ages.check_ms < watermark)

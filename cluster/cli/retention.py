@@ -37,8 +37,8 @@ def retention(
         print(json.dumps([asdict(day) for day in days], default=str, indent=2))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column, justify in (("day", "left"), ("rows, about", "right"), ("MiB", "right"), ("outcome", "left")):
+    for column, justify in (("day", "left"), ("events", "right"), ("MiB", "right"), ("outcome", "left")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for day in days:
-        table.add_row(str(day.day), f"{day.about_rows:,}", f"{day.size_bytes / 2**20:,.1f}", day.outcome)
+        table.add_row(str(day.day), f"{day.events:,}", f"{day.size_bytes / 2**20:,.1f}", day.outcome)
     console.print(table if days else "[dim]the log has no day yet[/]")

@@ -36,12 +36,12 @@ class Frame:
     extents: Mapping[Position, Extent]
     settled_ms: int
     now_ms: int
-    retired_days: frozenset[date] = frozenset()  # UTC days of arrival that retention took from the ledger
+    retired_until: date | None = None  # UTC day; retention took what was written up to it, so arrived before its end
 
     @property
     def is_trimmed(self) -> bool:
         """Whether Kafka or retention has let go of some of the events, so that log and ledger hold different ones."""
-        return bool(self.retired_days) or any(extent.low > 0 for extent in self.extents.values())
+        return self.retired_until is not None or any(extent.low > 0 for extent in self.extents.values())
 
     def positions(self, key_group: int) -> Mapping[Position, int]:
         """How far the owner of a key group has read; nothing when it has no owner."""
@@ -160,7 +160,7 @@ async def _compare_raw(state: _Bucket, ledger: Ledger, groups: range) -> None:
             findings.differ("checkpoints.next_seq", _record(identity), f"above {row['seq']}", "not above")
         _compare_raw_row(findings, identity, event, row)
     for identity, event in state.events.items():
-        if not event.stored_seq and frame.retired_days and _day(event.arrival) in frame.retired_days:
+        if not event.stored_seq and frame.retired_until is not None and _day(event.arrival) <= frame.retired_until:
             findings.compared["retired"] += 1
             state.trimmed.add(event.txn_id)
         elif not event.stored_seq:

@@ -59,7 +59,7 @@ def registry_lookup(config: dict[str, Any]) -> Iterator[RegistryLookup]:
                 raise RegistryUnavailableError(f"schema {schema_id}: {error}") from error
             except httpx.HTTPError as error:
                 raise RegistryUnavailableError(f"schema {schema_id}: {error!r}") from error
-            return text
+            return text or ""  # registered, and empty
 
         yield lookup
 
@@ -142,16 +142,12 @@ class Decoder:
         return self._writers[schema_id]
 
     def _parse(self, text: str) -> Schema | DeadLetterReason:
-        """The writer's schema, or INCOMPATIBLE_SCHEMA when no record of it could be read as ours.
-
-        Tried on an example that is made up from the schema itself: what resolves, resolves for one record.
-        """
+        """The writer's schema, or INCOMPATIBLE_SCHEMA when no record of it could be read as ours."""
         try:
-            schema = plain(json.loads(text))
-            parsed = fastavro.parse_schema(schema)
+            parsed = fastavro.parse_schema(plain(json.loads(text)))
         except Exception:  # noqa: BLE001 - a registry holds any text; what is not Avro cannot be read as ours
             return DeadLetterReason.INCOMPATIBLE_SCHEMA
-        return parsed if can_resolve(schema) else DeadLetterReason.INCOMPATIBLE_SCHEMA
+        return parsed if can_resolve(parsed) else DeadLetterReason.INCOMPATIBLE_SCHEMA
 
 
 def can_resolve(writer: Any) -> bool:
@@ -166,23 +162,37 @@ def can_resolve(writer: Any) -> bool:
         or writer.get("name", "").split(".")[-1] != (ours["name"])
     ):
         return False
+    enums = enum_names(writer)
     theirs = {field["name"]: field["type"] for field in writer["fields"]}
     for field in ours["fields"]:
         if field["name"] not in theirs:
             if "default" not in field:
                 return False
-        elif not _promotable(theirs[field["name"]], field["type"]):
+        elif not _promotable(theirs[field["name"]], field["type"], enums):
             return False
     return True
 
 
-def _promotable(writer: Any, reader: Any) -> bool:
+def enum_names(node: Any) -> set[str]:
+    """Names under which enums are defined anywhere in a schema; a field may refer to one by its name alone."""
+    if isinstance(node, list):
+        return set().union(*map(enum_names, node))
+    if not isinstance(node, dict):
+        return set()
+    own = {node["name"]} if node.get("type") == "enum" else set()
+    return own.union(*(enum_names(node.get(part)) for part in ("type", "fields", "items", "values")))
+
+
+def _promotable(writer: Any, reader: Any, enums: set[str]) -> bool:
     if isinstance(writer, list):  # a union resolves by the branch that was written
-        return any(_promotable(branch, reader) for branch in writer)
+        return any(_promotable(branch, reader, enums) for branch in writer)
     if isinstance(reader, list):
-        return any(_promotable(writer, branch) for branch in reader)
-    kind = writer["type"] if isinstance(writer, dict) else writer
+        return any(_promotable(writer, branch, enums) for branch in reader)
     wanted = reader["type"] if isinstance(reader, dict) else reader
+    kind = writer["type"] if isinstance(writer, dict) else writer
+    if wanted == "enum":
+        name = writer["name"] if kind == "enum" else kind if kind in enums else ""
+        return bool(name.split(".")[-1] == reader["name"].split(".")[-1])
     return kind == wanted or (kind, wanted) in {("int", "long"), ("bytes", "string"), ("string", "bytes")}
 
 

@@ -215,7 +215,7 @@ def judge(
         missing=missing,
         late=tuple(sorted({event.source for event in distinct if event.arrival > close})),
         legs=ordered,
-        currency=ordered[0].currency,
+        currency=next(leg.currency for leg in ordered if leg.amount_minor == max(amounts)),
         amount_minor=max(amounts),
         spread_minor=max(amounts) - min(amounts),
         first_arrival=first.arrival,

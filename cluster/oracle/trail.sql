@@ -15,18 +15,25 @@ select chain, seq, hash from audit_heads
 select 'shard-' || key_group_from as chain, audit_seq as seq, audit_hash as hash from checkpoints where audit_seq > 0
 
 -- name: log_rows
-select count(*) from event_log
+select coalesce(sum(events), 0) from event_blocks
 
--- name: vouched_rows
--- The rows that one flush wrote, as it wrote them: column by column and in its order. One index probe a key group.
-select e.key_group, e.seq, e.txn_id, e.source, e.event_id, e.amount_minor, e.currency, e.status, e.event_time, e.arrival,
-       e.account_id, e.original_txn_id, e.kafka_partition, e.kafka_offset
+-- name: vouched_blocks
+-- The blocks that one flush wrote, as it wrote them: column by column and in its order. One index probe a key group.
+select b.key_group, b.seq_from, b.seq_to, b.events, b.written_on, b.seq, b.txn_id, b.source, b.event_id, b.amount_minor,
+       b.currency, b.status, b.event_time_ms, b.arrival_ms, b.account_id, b.original_txn_id, b.kafka_partition,
+       b.kafka_offset
 from generate_series($1::smallint, $2::smallint - 1) as g (key_group)
 cross join lateral (
-    select * from event_log l
-    where l.key_group = g.key_group::smallint and l.seq >= $3 and l.seq < $4 order by l.seq
-) e
-order by e.key_group, e.seq
+    select * from event_blocks l
+    where l.key_group = g.key_group::smallint and l.seq_from >= $3 and l.seq_from < $4 order by l.seq_from
+) b
+order by b.key_group, b.seq_from
+
+-- name: vouched_rows
+-- The same of an older version, which wrote a row an event.
+select key_group, seq, txn_id, source, event_id, amount_minor, currency, status, event_time, arrival, account_id,
+       original_txn_id, kafka_partition, kafka_offset
+from event_log where key_group >= $1 and key_group < $2 and seq >= $3 and seq < $4 order by key_group, seq
 
 -- name: newest
 -- The end of the trail, newest first, optionally of one chain, action or object.

@@ -178,7 +178,7 @@ class Verification:
                 extents=extents,
                 settled_ms=(0 if lagging else reached_ms - self._patience.settle_ms),
                 now_ms=now_ms,
-                retired_days=frozenset(row["day"] for row in await ledger.fetch("retired_days")),
+                retired_until=max((row["day"] for row in await ledger.fetch("retired_days")), default=None),
             )
             compare_checkpoints(frame, findings)
             for bucket, groups in enumerate(spool.buckets):

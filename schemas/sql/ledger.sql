@@ -16,15 +16,16 @@ from rule_sets where state = 'active' order by effective_from, version
 
 -- name: open_events
 -- Events of one range from the lowest open seq on that no final result holds and that repeat no other event.
-select e.key_group, e.seq, e.txn_id, e.source, e.event_id, e.amount_minor, e.currency, e.status,
-       (extract(epoch from e.event_time) * 1000)::bigint as event_time,
-       (extract(epoch from e.arrival) * 1000)::bigint as arrival,
-       e.kafka_partition as partition, e.kafka_offset as "offset"
-from event_log e
-where e.key_group >= $1 and e.key_group < $2 and e.seq >= $3
+select b.key_group, e.seq, e.txn_id, e.source, e.event_id, e.amount_minor, e.currency, e.status, e.event_time, e.arrival,
+       e.partition, e."offset"
+from event_blocks b
+cross join lateral unnest(b.seq, b.txn_id, b.source, b.event_id, b.amount_minor, b.currency, b.status, b.event_time_ms,
+                          b.arrival_ms, b.kafka_partition, b.kafka_offset)
+    as e (seq, txn_id, source, event_id, amount_minor, currency, status, event_time, arrival, partition, "offset")
+where b.key_group >= $1 and b.key_group < $2 and b.seq_to >= $3 and e.seq >= $3
   and not exists (select from results r
-                  where r.key_group = e.key_group and r.txn_id = e.txn_id and r.final and e.seq = any (r.event_seqs))
-  and not exists (select from redeliveries d where d.key_group = e.key_group and d.seq = e.seq)
+                  where r.key_group = b.key_group and r.txn_id = e.txn_id and r.final and e.seq = any (r.event_seqs))
+  and not exists (select from redeliveries d where d.key_group = b.key_group and d.seq = e.seq)
 
 -- name: provisional
 -- Results of one range that are not final.
@@ -45,12 +46,12 @@ join results r on r.key_group = t.key_group and r.txn_id = t.txn_id
 
 -- name: events_of
 -- Stored events by their place in the log.
-select e.key_group, e.seq, e.txn_id, e.source, e.event_id, e.amount_minor, e.currency, e.status,
+select e.key_group, e.seq, e.txn_id, s.source_id as source, e.event_id, e.amount_minor, e.currency,
+       array_position(array['PENDING', 'SUCCESS', 'FAILED', 'REVERSED'], e.status) - 1 as status,
        (extract(epoch from e.event_time) * 1000)::bigint as event_time,
        (extract(epoch from e.arrival) * 1000)::bigint as arrival,
        e.kafka_partition as partition, e.kafka_offset as "offset"
-from unnest($1::smallint[], $2::bigint[]) as t (key_group, seq)
-join event_log e on e.key_group = t.key_group and e.seq = t.seq
+from events_at($1, $2) e join sources s on s.name = e.source
 
 -- name: checkpoint
 -- The fence and the positions, first in every flush: no row updated means that another owner exists, or that this very
@@ -110,4 +111,4 @@ on conflict (key_group_from, minute, metric, currency)
 do update set n = stats_by_minute.n + excluded.n, amount_minor = stats_by_minute.amount_minor + excluded.amount_minor
 
 -- name: ensure_partition
-select ensure_event_log_partition($1)
+select ensure_event_blocks_partition($1)

@@ -2,15 +2,10 @@
 
 -- name: days
 -- Daily partitions of the log, oldest first.
-select c.relname as name, to_date(right(c.relname, 8), 'YYYYMMDD') as day, c.reltuples::bigint as about_rows,
-       pg_total_relation_size(c.oid) as bytes
+select c.relname as name, to_date(right(c.relname, 8), 'YYYYMMDD') as day, pg_total_relation_size(c.oid) as bytes
 from pg_inherits i join pg_class c on c.oid = i.inhrelid
-where i.inhparent = 'event_log'::regclass and c.relname ~ '^event_log_\d{8}$'
+where i.inhparent = 'event_blocks'::regclass and c.relname ~ '^event_blocks_\d{8}$'
 order by day
-
--- name: forget_marks
--- Marks of redeliveries whose events are gone.
-delete from redeliveries where arrival <= $1
 
 -- name: chain_head
 select seq, hash from audit_logs where chain = 'retention' order by seq desc limit 1

@@ -175,7 +175,7 @@ def test_open_events_are_those_that_no_final_result_holds(ledger, name):
             redeliveries=rows.filter(pl.col("offset") == repeat.offset).select(EVENT_SCHEMA.keys()),
         )
     )
-    found, shown = ledger.ledger.open_events(replace(ledger.claim, low_seq=flush.first_seq), DEFAULT_SOURCES)
+    found, shown = ledger.ledger.open_events(replace(ledger.claim, low_seq=flush.first_seq))
     assert found.filter(pl.col("seq") >= flush.first_seq).equals(
         rows.filter(pl.col("offset") == other.offset).select(EVENT_SCHEMA.keys())
     )
@@ -185,7 +185,7 @@ def test_open_events_are_those_that_no_final_result_holds(ledger, name):
 def test_open_events_begin_where_they_are_asked_from(ledger, name):
     flush = ledger.next([event(name, at=0, offset=next(unique)), event(name, "MOBILE", at=1, offset=next(unique))])
     ledger.write(flush)
-    found, _ = ledger.ledger.open_events(replace(ledger.claim, low_seq=flush.first_seq + 1), DEFAULT_SOURCES)
+    found, _ = ledger.ledger.open_events(replace(ledger.claim, low_seq=flush.first_seq + 1))
     assert found.filter(pl.col("txn_id") == name)["seq"].to_list() == [flush.first_seq + 1]
 
 
@@ -194,13 +194,13 @@ def test_a_provisional_result_is_shown_and_replaced(ledger, name):
     flush = ledger.next(events[:2])
     open_rows = judged(flush.events, [0, 0, 0])
     ledger.write(replace(flush, replacing=open_rows))
-    _, shown = ledger.ledger.open_events(ledger.claim, DEFAULT_SOURCES)
+    _, shown = ledger.ledger.open_events(ledger.claim)
     assert name in shown["txn_id"].to_list()
     assert ledger.of(name) == []
     last = ledger.next(events[2:])
     ledger.write(replace(last, replacing=judged(pl.concat([flush.events, last.events]))))
     assert ledger.of(name) == ["MATCHED revision=1"]
-    _, shown = ledger.ledger.open_events(ledger.claim, DEFAULT_SOURCES)
+    _, shown = ledger.ledger.open_events(ledger.claim)
     assert name not in shown["txn_id"].to_list()
 
 
@@ -257,7 +257,7 @@ def test_events_come_back_as_they_were_written(ledger, name):
     flush = ledger.next(events)
     result = judged(flush.events)
     ledger.write(replace(flush, final=result))
-    found = ledger.ledger.events_of(result, DEFAULT_SOURCES)
+    found = ledger.ledger.events_of(result)
     assert found.sort("seq").equals(flush.events.select(EVENT_SCHEMA.keys()).sort("seq"))
     assert dict(found.schema) == EVENT_SCHEMA
 
@@ -454,6 +454,14 @@ def test_partitions_are_counted_afresh(event_log):
     deadline = time.monotonic() + 30
     while event_log.log.partition_counts()[event_log.topics[1]] != 3:
         assert time.monotonic() < deadline
+
+
+def test_a_closed_log_has_let_both_its_clients_go():
+    log = KafkaEventLog({"bootstrap.servers": ""}, ["nowhere"])
+    log.close()
+    for ask in (log._admin.list_topics, log._consumer.consume):
+        with pytest.raises(RuntimeError, match="closed"):
+            ask(timeout=0)
 
 
 def test_an_empty_partition_begins_and_ends_at_nothing(event_log):

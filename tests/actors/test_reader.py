@@ -75,6 +75,9 @@ class Recorder:
     def positions(self):
         return dict(self.at)
 
+    def alive(self):
+        return True
+
 
 class Rig:
     """One reader of all partitions, its broker, clock and shards."""
@@ -92,7 +95,9 @@ class Rig:
             lookup,
             self.shards,
             self.clock,
+            lambda: self.ended.append(True),
         )
+        self.ended = []
 
     def turn(self, after_ms=200):
         self.clock.now_ms += after_ms
@@ -301,6 +306,7 @@ def test_records_that_are_gone_before_they_were_read_stop_the_reader(rig):
     assert (lost.value.position, lost.value.earliest) == (2, 5)
     with pytest.raises(LostRecordsError):
         rig.reader.run()
+    assert rig.ended == [True]
     assert "lost records" in rig.reader.status().trouble
 
 
@@ -336,9 +342,11 @@ def test_running_it_waits_trouble_out_and_goes_on():
     rig.broker.is_down = False
     eventually(lambda: any(len(batch.events) for batch in rig.shards[0].sent))
     eventually(lambda: rig.reader.status().trouble == "")
+    assert rig.ended == []
     rig.reader.stop()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+    assert rig.ended == [True]
 
 
 def test_more_batches_than_allowed_are_not_in_flight():
@@ -352,8 +360,8 @@ def test_more_batches_than_allowed_are_not_in_flight():
         def __init__(self, ticket):
             self.ticket = ticket
 
-        def done(self):
-            return False
+        def done(self, timeout_s=0.0):
+            return timeout_s > 0
 
         def result(self):
             asked.append(self.ticket)
@@ -367,6 +375,98 @@ def test_more_batches_than_allowed_are_not_in_flight():
         rig.broker.append(CORE, 0, record(f"T{at}", at=at))
         rig.turn()
         assert len(answered) - len(asked) <= 2
+
+
+class Stuck(Recorder):
+    """A shard that takes batches into its queue and answers none until it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.lives = True
+        self.asked = 0
+        self.free = threading.Event()
+
+    def send(self, batch):
+        return StuckTicket(self, super().send(batch))
+
+    def alive(self):
+        self.asked += 1
+        return self.lives
+
+
+@dataclass
+class StuckTicket:
+    shard: Stuck
+    ticket: LocalTicket
+
+    def done(self, timeout_s=0.0):
+        return self.shard.free.wait(timeout_s)
+
+    def result(self):
+        assert self.shard.free.is_set()
+        return self.ticket.result()
+
+
+@pytest.fixture
+def stuck():
+    """A running reader whose shard has as many batches as it may, answers none, and has been asked if it lives."""
+    shard = Stuck()
+    made = Rig(shard, batches_in_flight_max=2, shard_patience_ms=1, watermark_interval_ms=0)
+    thread = threading.Thread(target=made.reader.run)
+    thread.start()
+    eventually(lambda: shard.asked >= 5)
+    yield made
+    made.reader.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_a_living_shard_that_takes_nothing_is_waited_for_and_sent_nothing_twice(stuck):
+    shard = stuck.shards[0]
+    assert len(shard.sent) == 2
+    assert "takes no batch" in stuck.reader.status().trouble
+    for number in range(5):
+        stuck.broker.append(CORE, 0, record(f"T{number}"))
+    asked = shard.asked
+    eventually(lambda: shard.asked >= asked + 5)
+    assert len(shard.sent) == 2
+    shard.free.set()
+    eventually(lambda: sum(len(batch.events) for batch in shard.sent) == 5)
+    eventually(lambda: stuck.reader.status().trouble == "")
+    ranges = [one for batch in shard.sent for one in batch.ranges if (one.topic, one.partition) == (CORE, 0)]
+    assert [one.start for one in ranges[1:]] == [one.stop for one in ranges[:-1]], "each offset was sent once"
+
+
+def test_a_shard_that_neither_takes_nor_answers_is_lost(stuck):
+    shard = stuck.shards[0]
+    shard.lives = False
+    eventually(lambda: len(shard.sent) > 2)  # it went back to where the shard stands
+
+
+def test_a_reader_stops_while_it_waits_for_a_shard(stuck):
+    stuck.reader.stop()  # the fixture sees it end
+
+
+def test_going_back_it_first_lets_arrive_what_a_slow_shard_still_holds():
+    slow, gone = Stuck(), Recorder()
+    slow.key_group_to = gone.key_group_from = 64
+    rig = Rig(slow, gone, shard_patience_ms=1)
+    rig.reader.locate()
+    rig.broker.append(CORE, 0, record())
+    gone.error = ShardLostError("gone")
+    rig.turn()
+    with pytest.raises(ShardLostError):
+        rig.turn()
+    gone.error = None
+    held = len(slow.sent)
+    going_back = threading.Thread(target=rig.reader.locate)
+    going_back.start()
+    eventually(lambda: slow.asked >= 3)
+    assert going_back.is_alive()
+    assert len(slow.sent) == held
+    slow.free.set()
+    going_back.join(PATIENCE_S)
+    assert not going_back.is_alive()
 
 
 def test_paused_it_reads_nothing_and_is_idle_once_all_has_arrived(rig):
@@ -397,6 +497,24 @@ def test_partitions_are_dealt_so_that_every_reader_sees_every_source():
         (topic, partition) for topic in (CORE, GATEWAY, MOBILE) for partition in range(4)
     )
     assert all({topic for topic, _ in keys} == {CORE, GATEWAY, MOBILE} for keys in dealt)
+
+
+def test_it_goes_on_with_the_partitions_that_it_is_given_later(rig):
+    thread = threading.Thread(target=rig.reader.run)
+    thread.start()
+    rig.broker.append(CORE, 0, record("T1"))
+    eventually(lambda: sum(len(batch.events) for batch in rig.shards[0].sent) == 1)
+    rig.broker.topics[CORE].append([record("T2")])
+    keys = ((CORE, 0), (CORE, 2))
+    for _ in range(3):
+        rig.reader.assign(keys)
+    eventually(lambda: sum(len(batch.events) for batch in rig.shards[0].sent) == 2)
+    rig.reader.stop()
+    thread.join(PATIENCE_S)
+    assert [(one.topic, one.partition) for one in rig.reader.status().partitions] == list(keys)
+    assert rig.last.partition_counts[CORE] == 3
+    [again] = [one for one in rig.last.ranges if (one.topic, one.partition) == (CORE, 0)]
+    assert again.start == 1, "it goes on where the shard is"
 
 
 # -- with real shards --------------------------------------------------------------------------------------------------

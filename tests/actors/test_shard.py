@@ -57,6 +57,16 @@ def test_a_batch_that_comes_again_is_dropped(bench):
     bench.assert_as_judged()
 
 
+def test_many_small_batches_leave_few_chunks_in_memory(bench):
+    """Every later step goes over each chunk: a quiet day's thousands would make each step slower than the last."""
+    for number in range(40):
+        bench.append(event(f"T{number}", at=number))
+        bench.push()
+    pending = bench.shard._state.pending
+    assert len(pending) == 40
+    assert pending.n_chunks() <= state.CHUNKS_MAX
+
+
 def test_of_a_batch_that_overlaps_only_the_new_part_is_taken(bench):
     bench.append(event(at=0), event(at=1, status="REVERSED"), event("T2", at=2))
     bench.push({CORE: 2})
@@ -126,6 +136,22 @@ def test_positions_that_moved_alone_are_written_though_nothing_more_is_read(benc
     bench.clock.now_ms += 1_000
     assert bench.shard.drain(PATIENCE_S)
     assert bench.database.checkpoints[0].positions[CORE] == 1
+
+
+def test_a_reader_that_has_not_heard_of_a_new_partition_makes_the_shard_forget_nothing():
+    """The new partition may hold what would be called missing, until somebody has read it."""
+    bench = Workbench(partitions=2, options={"check_age_ms": 0})
+    bench.start()
+    bench.tell(event())
+    bench.watermarks = {key: A0 + 60_000 for key in bench.log if key[1] == 0}
+    for _ in range(3):
+        bench.shard.push(replace(bench.batch({}), partition_counts=dict.fromkeys(bench.batch({}).partition_counts, 1)))
+        bench.wait_written()
+    assert not (bench.result() or {}).get("final")
+    bench.read_up_to(60)
+    bench.settle()
+    assert bench.in_words() == "MISMATCHED MISSING missing=GATEWAY,MOBILE revision=1"
+    bench.close()
 
 
 def test_dead_letters_are_written_once(bench):

@@ -21,7 +21,7 @@ from schemas.codec import (
     decode_message,
     frame_schema_id,
 )
-from schemas.errors import DeadLetterReason, RegistryUnavailableError
+from schemas.errors import DeadLetterReason, IncompatibleSchemaError, RegistryUnavailableError
 from schemas.events import Status, schema_text
 
 NOW = 1_790_000_000_000
@@ -44,10 +44,14 @@ SCHEMAS = {
     4: evolved(order=[8, 7, 6, 5, 4, 3, 2, 1, 0]),
     5: evolved(drop=["amount_minor"]),  # ours has no default for it, so nothing written with it can be read
 }
-WRITERS = {schema_id: WriterSchema.parse(schema_id, text) for schema_id, text in SCHEMAS.items()}
+INCOMPATIBLE = 5
+PARSED = {schema_id: fastavro.parse_schema(json.loads(text)) for schema_id, text in SCHEMAS.items()}
+WRITERS = {number: WriterSchema.parse(number, text) for number, text in SCHEMAS.items() if number != INCOMPATIBLE}
 
 
 def lookup(schema_id):
+    if schema_id == INCOMPATIBLE:
+        raise IncompatibleSchemaError(schema_id, "it has no field amount_minor")
     return WRITERS.get(schema_id)
 
 
@@ -66,7 +70,7 @@ def encode(schema_id, **fields):
         **fields,
     }
     buffer = io.BytesIO()
-    fastavro.schemaless_writer(buffer, WRITERS[schema_id].parsed, record)
+    fastavro.schemaless_writer(buffer, PARSED[schema_id], record)
     return b"\0" + schema_id.to_bytes(4, "big") + buffer.getvalue()
 
 
@@ -77,6 +81,8 @@ def one_by_one(values):
         schema_id = frame_schema_id(value)
         if schema_id is None:
             reasons[row] = DeadLetterReason.NOT_FRAMED
+        elif schema_id == INCOMPATIBLE:
+            reasons[row] = DeadLetterReason.INCOMPATIBLE_SCHEMA
         elif lookup(schema_id) is None:
             reasons[row] = DeadLetterReason.UNKNOWN_SCHEMA
         else:
@@ -147,6 +153,7 @@ ANY = st.one_of(
     st.binary(max_size=40),
     st.binary(max_size=60).map(lambda body: b"\0\0\0\0\1" + body),
     GOOD.map(lambda value: b"\0\0\0\0\x63" + value[HEADER_BYTES:]),
+    GOOD.map(lambda value: b"\0\0\0\0\x05" + value[HEADER_BYTES:]),
 )
 
 
@@ -197,9 +204,11 @@ def test_fields_in_another_order_are_found_by_name():
     assert decoded.events.select("txn_id", "amount_minor").row(0) == ("T4", 7)
 
 
-def test_a_schema_that_cannot_be_read_as_ours_is_malformed():
-    decoded = assert_as_one_by_one([encode(5)])
-    assert [reject.reason for reject in decoded.rejects] == [DeadLetterReason.MALFORMED]
+def test_records_of_a_schema_that_cannot_be_read_as_ours_are_set_aside_with_the_cause():
+    decoded = assert_as_one_by_one([encode(1), encode(5), encode(1)])
+    [reject] = decoded.rejects
+    assert reject.reason is DeadLetterReason.INCOMPATIBLE_SCHEMA
+    assert "schema id 5: it has no field amount_minor" in reject.detail
 
 
 def test_schemas_mixed_in_one_batch_keep_their_rows():
@@ -251,10 +260,19 @@ def test_the_framing_names_the_schema(value, schema_id):
 
 
 @pytest.mark.parametrize(
-    "text",
-    ['"string"', "{", '{"type": "enum", "name": "E", "symbols": ["A"]}', '{"type": "record", "name": "R"}'],
-    ids=["primitive", "not-json", "enum", "no-fields"],
+    ("text", "why"),
+    [
+        ('"string"', "no record"),
+        ("{", "no Avro schema"),
+        ("", "no Avro schema"),
+        ("[" * 100_000, "no Avro schema"),
+        ('{"type": "enum", "name": "E", "symbols": ["A"]}', "no record"),
+        ('{"type": "record", "name": "TransactionEvent"}', "no field event_id"),
+        (evolved(drop=["amount_minor"]), "no field amount_minor"),
+        (json.dumps({**OURS, "name": "Other"}), "called Other"),
+    ],
+    ids=["primitive", "not-json", "empty", "too-deep", "enum", "no-fields", "field-missing", "another-record"],
 )
-def test_a_registered_schema_that_is_no_record_is_refused(text):
-    with pytest.raises(ValueError, match=r".+"):
+def test_a_registered_schema_that_cannot_be_ours_is_refused(text, why):
+    with pytest.raises(IncompatibleSchemaError, match=why):
         WriterSchema.parse(9, text)

@@ -1,7 +1,13 @@
 """The schema cache over a registry client: what it remembers, and that it never takes silence for "no such schema"."""
 
+# The registry's client is slow to import, and only the real registry needs it here.
+# ruff: noqa: PLC0415
+
 from __future__ import annotations
 
+import json
+import secrets
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +15,12 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from actors.adapters import registry
 from actors.adapters.registry import UNKNOWN_TTL_S, SchemaCache
-from schemas.errors import RegistryUnavailableError
-from schemas.events import schema_text
+from cluster.oracle.decoding import Decoder, Refused, registry_lookup
+from schemas.codec import decode_batch
+from schemas.errors import DeadLetterReason, IncompatibleSchemaError, RegistryUnavailableError
+from schemas.events import DEFAULT_SOURCES, schema_text
+
+NOW = 1_790_000_000_000
 
 
 class Registry:
@@ -19,6 +29,10 @@ class Registry:
     def __init__(self):
         self.answers: dict[int, object] = {}
         self.asked: list[int] = []
+        self.closed = False
+
+    def close(self):
+        self.closed = True
 
     def get_schema(self, schema_id):
         self.asked.append(schema_id)
@@ -68,10 +82,73 @@ def test_any_other_trouble_says_nothing_of_the_record(server, error):
     assert cache(1) is not None
 
 
-@pytest.mark.parametrize("text", ['"string"', "", "{"], ids=["primitive", "empty", "broken"])
-def test_a_schema_that_could_never_be_ours_is_remembered_as_none(server, text):
+@pytest.mark.parametrize("text", ['"string"', "", "{", None], ids=["primitive", "empty", "broken", "nothing"])
+def test_a_schema_that_could_never_be_ours_is_remembered(server, text):
     server.answers[1] = text
     cache = SchemaCache({})
-    assert cache(1) is None
-    assert cache(1) is None
+    for _ in range(2):
+        with pytest.raises(IncompatibleSchemaError):
+            cache(1)
     assert server.asked == [1]
+
+
+def test_closing_the_cache_closes_the_client(server):
+    cache = SchemaCache({})
+    assert not server.closed
+    cache.close()
+    assert server.closed
+
+
+# -- the real registry -------------------------------------------------------------------------------------------------
+
+
+def registered(endpoints, schema, kind="AVRO"):
+    """Put a schema under a subject of its own; gives its id."""
+    from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+    with SchemaRegistryClient(endpoints.registry.client_config("producer")) as client:
+        return client.register_schema(f"elsewhere_{secrets.token_hex(6)}-value", Schema(json.dumps(schema), kind))
+
+
+OURS = json.loads(schema_text())
+FOREIGN = {
+    "another-record": {"type": "record", "name": "Refund", "fields": [{"name": "amount", "type": "long"}]},
+    "amount-as-text": {
+        **OURS,
+        "fields": [{**one, "type": "string"} if one["name"] == "amount_minor" else one for one in OURS["fields"]],
+    },
+    "no-record": {"type": "enum", "name": "Colour", "symbols": ["RED"]},
+}
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_schema_in_the_real_registry_is_incompatible_for_engine_and_oracle(stack, name):
+    schema_id = registered(stack, FOREIGN[name])
+    value = b"\0" + schema_id.to_bytes(4, "big") + b"\2\2\2\2\2\2"
+    assert reasons_on(stack, value) == [DeadLetterReason.INCOMPATIBLE_SCHEMA] * 2
+
+
+@pytest.mark.stack
+def test_a_schema_of_another_language_in_the_real_registry_is_incompatible(stack):
+    schema_id = registered(stack, {"type": "object", "properties": {"txn_id": {"type": "string"}}}, "JSON")
+    value = b"\0" + schema_id.to_bytes(4, "big") + b"{}"
+    assert reasons_on(stack, value) == [DeadLetterReason.INCOMPATIBLE_SCHEMA] * 2
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("schema_id", [0, 2**31 - 1, 2**31, 2**32 - 1], ids=["zero", "int32", "above", "highest"])
+def test_an_id_that_the_real_registry_never_gave_is_unknown(stack, schema_id):
+    value = b"\0" + schema_id.to_bytes(4, "big") + b"\2\2\2\2\2\2"
+    assert reasons_on(stack, value) == [DeadLetterReason.UNKNOWN_SCHEMA] * 2
+
+
+def reasons_on(endpoints, value):
+    """Why the engine and the oracle set a record aside, each with a lookup of its own on the real registry."""
+    with closing(SchemaCache(endpoints.registry.client_config("pipeline"))) as lookup:
+        [reject] = decode_batch([value], lookup).rejects
+    with registry_lookup(endpoints.registry.client_config("reader")) as lookup:
+        decoder = Decoder(lookup, DEFAULT_SOURCES)
+        with pytest.raises(Refused) as refused:
+            decoder.decode("core_txns", 0, 0, NOW, value)
+    return [reject.reason, refused.value.reason]

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import threading
 import time
+from collections import Counter
+from contextlib import closing
 
 import asyncpg
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from cluster import pipeline
 from cluster.chaos import Saboteur, Traffic, verified
 from cluster.oracle.ledger import snapshot
 from cluster.oracle.planted import Findings, compare_planted
 from cluster.oracle.verification import Patience
+from cluster.stack.kafka import ensure_topics
 from producers.manifest import ManifestWriter, read_manifest
 from producers.plan import Plan, parse_breaks
 from tests.conftest import run_sync
@@ -76,6 +82,30 @@ class Rig:
             flowing = Traffic(self.endpoints, plan, manifest)
             flowing.start()
             return flowing.join().behind_ms_max
+
+    def add_partitions(self, count):
+        """Every topic gets so many more. Gives all there are then, and the new ones, as sets of (topic, partition)."""
+        known = {(part["topic"], part["partition"]) for part in self.status()["partitions"]}
+        sizes = Counter(topic for topic, _ in known)
+        for topic, size in sizes.items():
+            ensure_topics(self.endpoints.kafka, [topic], size + count, self.settings.topic_retention_ms)
+        added = {(topic, size + number) for topic, size in sizes.items() for number in range(count)}
+        return known | added, added
+
+    def being_read(self):
+        """Partitions that a reader has begun to read, as (topic, partition); one that two read is there twice."""
+        return sorted(
+            (part["topic"], part["partition"]) for part in self.status()["partitions"] if part["position"] >= 0
+        )
+
+    def produce_foreign(self, topic):
+        """Publish a record of a schema that is registered and has nothing to do with ours."""
+        schema = {"type": "record", "name": "Refund", "fields": [{"name": "amount", "type": "long"}]}
+        with SchemaRegistryClient(self.endpoints.registry.client_config("producer")) as registry:
+            schema_id = registry.register_schema("refunds-value", Schema(json.dumps(schema), "AVRO"))
+        with closing(Producer({**self.endpoints.kafka.client_config("producer"), "log_level": 2})) as producer:
+            producer.produce(topic, key=b"T", value=b"\0" + schema_id.to_bytes(4, "big") + b"\2")
+            assert producer.flush(30) == 0
 
     def verify(self):
         """The oracle finds no difference between the ledger and the whole log so far."""
@@ -161,6 +191,7 @@ def rig(running_stack, ray_stack, fresh_endpoints, tmp_path_factory):
             "spill_age_ms": 1_500,  # so that spills happen within the short window
             "shards": 2,
             "heartbeat_interval_ms": 500,
+            "discovery_interval_ms": 1_000,
         }
     )
     made = Rig(running_stack, settings, endpoints)

@@ -27,7 +27,18 @@ def test_everything_that_was_planted_is_found(rig, tmp_path):
     kinds = {name for row in rig.sql("select breaks from reconciliation_results") for name in row["breaks"]}
     assert kinds == {kind.name for kind in Break}
     reasons = {row["reason"] for row in rig.sql("select distinct reason from dead_letters")}
-    assert reasons == {reason.value for reason in DeadLetterReason} - {DeadLetterReason.INCOMPATIBLE_SCHEMA.value}
+    # No scenario plants a foreign schema; the test below does.
+    assert reasons | {DeadLetterReason.INCOMPATIBLE_SCHEMA.value} == {reason.value for reason in DeadLetterReason}
+
+
+def test_records_of_a_foreign_schema_are_set_aside_and_the_oracle_agrees(rig):
+    before = len(rig.sql("select from dead_letters where reason = $1", DeadLetterReason.INCOMPATIBLE_SCHEMA.value))
+    with rig.traffic(seconds=2.0):
+        for source in rig.endpoints.sources:
+            rig.produce_foreign(source.topic)
+    rig.verify()
+    after = len(rig.sql("select from dead_letters where reason = $1", DeadLetterReason.INCOMPATIBLE_SCHEMA.value))
+    assert after == before + len(rig.endpoints.sources)
 
 
 @pytest.mark.parametrize("fault", list(Fault), ids=str)
@@ -59,6 +70,29 @@ def test_another_number_of_shards_goes_on_where_the_old_ones_stopped(rig):
         rig.start()
     rig.verify()
     assert len(rig.sql("select from checkpoints")) == 5 - count
+
+
+@pytest.mark.parametrize("readers", [1, 3], ids=["one-reader", "three-readers"])
+def test_partitions_that_are_added_under_traffic_are_read_and_change_no_verdict(rig, readers):
+    assert rig.stop()
+    rig.settings = rig.settings.model_copy(update={"readers": readers})
+    rig.start()
+    pids = {actor["name"]: actor["pid"] for actor in rig.status()["actors"]}
+
+    def replaced():
+        return [actor["name"] for actor in rig.status()["actors"] if actor["pid"] != pids[actor["name"]]]
+
+    with rig.traffic(seconds=6.0):
+        every, added = rig.add_partitions(2)
+        rig.eventually(lambda: rig.being_read() == sorted(every))
+    assert replaced() == []
+    with rig.traffic():  # whose producer knows the new partitions
+        rig.saboteur.do(Fault.KILL_READER)  # its successor is made for the old ones
+        rig.eventually(lambda: len(replaced()) == 1)
+        rig.eventually(lambda: rig.being_read() == sorted(every))
+    rig.verify()
+    positions = {(part["topic"], part["partition"]): part["position"] for part in rig.status()["partitions"]}
+    assert all(positions[key] > 0 for key in added)
 
 
 def test_a_redelivery_after_the_decision_is_marked(rig, tmp_path):

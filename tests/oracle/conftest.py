@@ -64,7 +64,7 @@ def recon_home(fresh_endpoints, tmp_path_factory):
     home.sql(f"grant temporary on database {endpoints.postgres.connect_kwargs('owner')['database']} to recon_app")
     run_sync(set_first_window(endpoints.postgres.connect_kwargs("owner"), WINDOW_MS))
     # Two shards that make the day's partition at the same moment may collide; an actor would start again, a thread not.
-    home.sql("select ensure_event_log_partition((now() at time zone 'UTC')::date)")
+    home.sql("select ensure_event_blocks_partition((now() at time zone 'UTC')::date)")
     run_sync(prepare(endpoints.postgres.connect_kwargs("app"), endpoints.source_specs(), len(KEY_GROUP_RANGES)))
     return home
 
@@ -110,7 +110,7 @@ def pipeline(recon_home):
     yield reader
     reader.stop()
     thread.join(30)
-    lookup._client.close()
+    lookup.close()
     for shard in shards:
         shard.drain(10)
         shard.close()

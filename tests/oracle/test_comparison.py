@@ -178,7 +178,7 @@ class World:
             Checkpoint(range(64, 128), 1, len(events) + 1, 1, ends),
         ]
         self.settled_ms = self.now_ms = NEVER
-        self.retired = frozenset()
+        self.retired = None
 
     async def compare(self):
         findings = Findings()
@@ -415,7 +415,7 @@ def test_buckets_cover_all_key_groups_once(events):
 
 async def test_days_that_retention_dropped_are_counted_and_not_judged(world):
     row = world.ledger.raw.pop(5)
-    world.retired = frozenset({datetime.fromtimestamp(row["arrival_us"] // 1_000_000, UTC).date()})
+    world.retired = datetime.fromtimestamp(row["arrival_us"] // 1_000_000, UTC).date()
     findings = await world.compare()
     assert dict(findings.by_kind) == {}
     assert findings.compared["retired"] == 1

@@ -108,14 +108,14 @@ def test_a_lost_event_is_named(produced):
     verify(produced)
     (row,) = produced.sql("select * from event_log order by txn_id, source limit 1")
     place = f"{row['kafka_partition']}]@{row['kafka_offset']}"
-    where = f"key_group = {row['key_group']} and seq = {row['seq']}"
-    change = f"create table kept as select * from event_log where {where}; delete from event_log where {where}"
-    off, on = "alter table event_log disable trigger user", "alter table event_log enable trigger user"
-    produced.sql(off, *change.split("; "), on)
+    where = f"key_group = {row['key_group']} and {row['seq']} between seq_from and seq_to"
+    change = f"create table kept as select * from event_blocks where {where}; delete from event_blocks where {where}"
+    off, on = "alter table event_blocks disable trigger user", "alter table event_blocks enable trigger user"
+    produced.sql(off, *change.split("; "), on)  # the event's whole block
     try:
-        code, outcome = verify(produced)
+        code, outcome = verify(produced, "--show", 1_000)
     finally:
-        produced.sql("insert into event_log select * from kept", "drop table kept")
+        produced.sql("insert into event_blocks select * from kept", "drop table kept")
     assert code == ExitCode.FINDING
     assert any(one["kind"] == "raw_events.missing" and place in one["subject"] for one in outcome["examples"])
 
@@ -155,9 +155,9 @@ def test_the_audit_trail_is_intact_and_its_newest_entries_can_be_shown(produced)
             "the newest are cut off",
         ),
         (
-            "event_log",
-            "update event_log set amount_minor = amount_minor + 1 where seq = 5",
-            "update event_log set amount_minor = amount_minor - 1 where seq = 5",
+            "event_blocks",
+            "update event_blocks set amount_minor[1] = amount_minor[1] + 1 where 5 between seq_from and seq_to",
+            "update event_blocks set amount_minor[1] = amount_minor[1] - 1 where 5 between seq_from and seq_to",
             "are not what was written",
         ),
     ],
