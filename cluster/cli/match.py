@@ -139,6 +139,8 @@ def _files(paths: list[Path], named: list[str], maps: Maps) -> list[SourceFile]:
     known = [source.name for source in DEFAULT_SOURCES]
     pairs: list[tuple[str, Path]] = []
     for path in paths:
+        if not path.exists():
+            _fail(f"{path}: no such file")
         found = [name for name in known if path.stem.upper().startswith(name)]
         if not found:
             _fail(f"{path}: cannot tell whose view this is; say --source NAME={path}")

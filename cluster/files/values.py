@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from schemas.events import AMOUNT_MINOR_MAX, EVENT_TIME_MIN_MS, ID_BYTES_MAX, Status
@@ -65,11 +66,24 @@ def major_to_minor(value: Any, currency: str, *, decimal_comma: bool = False) ->
     Never through a float: a float cannot hold 0.10.
     """
     if decimal_comma and isinstance(value, str):
-        value = value.replace(",", ".")
+        value = _with_point(value.strip())
     number = _decimal("amount", value).scaleb(CURRENCY_EXPONENTS[currency])
     if number != number.to_integral_value():
         raise BadValueError(f"amount {value!s} has more decimals than {currency} has ({CURRENCY_EXPONENTS[currency]})")
     return _in_range(int(number))
+
+
+_GROUPED = re.compile(r"-?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+")
+_PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
+
+def _with_point(text: str) -> str:
+    """A decimal comma as a point. A dot alone may be either kind of mark, and a guess could be off 1000-fold."""
+    if "." in text:
+        if not _GROUPED.fullmatch(text):
+            raise BadValueError(f"amount {text[:40]!r} has a dot; with --decimal-comma write 1234,50 or 1.234,50")
+        text = text.replace(".", "")
+    return text.replace(",", ".")
 
 
 def _decimal(field: str, value: Any) -> Decimal:
@@ -78,11 +92,10 @@ def _decimal(field: str, value: Any) -> Decimal:
     text = "" if value is None else str(value).strip()
     if not text:
         raise BadValueError(f"{field} is empty")
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise BadValueError(f"{field} {text[:40]!r} is not a number") from None
-    # The exponent is checked before any arithmetic: "1e999999999" is four bytes and would be a gigabyte of digits.
+    # Decimals that a file brought as such may print with an exponent; text is digits and a point, or no amount.
+    if not isinstance(value, Decimal) and not _PLAIN.fullmatch(text):
+        raise BadValueError(f"{field} {text[:40]!r} is not a number in plain digits")
+    number = Decimal(text)
     if not number.is_finite() or abs(number.adjusted()) > 30:
         raise BadValueError(f"{field} {text[:40]!r} is out of range")
     return number

@@ -136,7 +136,7 @@ def test_rejected_rows_are_kept_with_file_line_and_reason(run, tmp_path):
     assert result.exit_code == ExitCode.FINDING
     rejects = [json.loads(text) for text in (tmp_path / "out" / "rejects.jsonl").read_text().splitlines()]
     assert [(one["file"], one["line"]) for one in rejects] == [("core.csv", number) for number in (3, 4, 5, 6)]
-    assert "not a number" in rejects[0]["reason"]
+    assert "not a number in plain digits" in rejects[0]["reason"]
     assert "2 cells where the heading has 5" in rejects[1]["reason"]
     assert "txn_id is empty" in rejects[2]["reason"]
     assert rejects[3]["row"]["column 6"] == "more"
