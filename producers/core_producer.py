@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Simulates core banking: `python producers/core_producer.py --rate 100 --seed 7 --duration 30`."""
 
 from __future__ import annotations

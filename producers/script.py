@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -20,7 +21,7 @@ from producers.wire import SchemaNotRegisteredError, encoders
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT, TIME_TOLERANCE_MS_DEFAULT
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_READY = 0, 1, 2, 3
-ENDPOINTS_DEFAULT = Path(".recon/endpoints.json")
+STATE_DIR_DEFAULT = Path(".recon")
 
 
 @dataclass(slots=True)
@@ -55,7 +56,8 @@ def options(source: str) -> argparse.ArgumentParser:
     add("--late-margin-ms", type=int, default=LATE_MARGIN_MS_DEFAULT, help="how long after the window a late one comes")
     add("--start-ms", type=int, help="time of the scenario's start, ms since 1970; waits for it (default: now)")
     add("--manifest", type=Path, help="write what was planted, over all sources, as JSON lines")
-    add("--endpoints", type=Path, default=ENDPOINTS_DEFAULT, help=f"where Kafka is (default {ENDPOINTS_DEFAULT})")
+    endpoints = Path(os.environ.get("RECON_STATE_DIR") or STATE_DIR_DEFAULT) / "endpoints.json"
+    add("--endpoints", type=Path, default=endpoints, help="where Kafka is (default %(default)s)")
     return parser
 
 

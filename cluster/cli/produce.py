@@ -53,8 +53,8 @@ def rules_in_force(endpoints: Endpoints) -> RuleSet | None:
 def produce(
     rate: Annotated[float, typer.Option(help="Transactions a second; each is reported by every source.")] = 100.0,
     seed: Annotated[int | None, typer.Option(help="The same seed and options give the same scenario.")] = None,
-    duration: Annotated[float, typer.Option(help="Length of the scenario in seconds.")] = 30.0,
-    transactions: Annotated[int | None, typer.Option(help="How many, instead of rate times duration.")] = None,
+    duration: Annotated[float, typer.Option(min=0.1, help="Length of the scenario in seconds.")] = 30.0,
+    transactions: Annotated[int | None, typer.Option(min=1, help="How many, instead of rate times duration.")] = None,
     breaks: Annotated[
         list[str] | None,
         typer.Option(help="What to plant: all, none, or kinds with shares, as in amount=0.01,missing=0.02."),
@@ -84,7 +84,7 @@ def produce(
         plan = Plan(
             seed=int(time.time() * 1000) % SEED_MAX if seed is None else seed,
             rate=rate,
-            transactions=transactions or max(1, round(rate * duration)),
+            transactions=max(1, round(rate * duration)) if transactions is None else transactions,
             breaks=parse_breaks(breaks or ["all"]),
             match_window_ms=match_window_ms or rules.match_window_ms,
             time_tolerance_ms=rules.time_tolerance_ms if time_tolerance_ms is None else time_tolerance_ms,
