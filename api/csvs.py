@@ -56,14 +56,23 @@ class ExportSlots:
             del self._running[subject]
 
 
-def stream_csv(
+async def stream_csv(
     slots: ExportSlots, caller: Caller, rows: AsyncGenerator[Sequence[Sequence[object]]], filename: str
 ) -> StreamingResponse:
-    """Batches of rows as a download. The slot is freed when the stream ends, however it ends."""
+    """Batches of rows as a download. The slot is freed when the stream ends, however it ends.
+
+    The first batch is asked for before anything is answered, so that what the query refuses is still refused.
+    """
     slots.take(caller.subject)
+    try:
+        first = await anext(rows)
+    except BaseException:
+        slots.give_back(caller.subject)
+        raise
 
     async def body() -> AsyncIterator[bytes]:
         try:
+            yield csv_chunk(first)
             async with contextlib.aclosing(rows) as batches:
                 async for batch in batches:
                     yield csv_chunk(batch)

@@ -1,15 +1,23 @@
-"""Serves the dashboard's built files; every path that is no file and no API is the app's one page."""
+"""Serves the dashboard's built files; every path that is no file and no API is the app's one page.
+
+Beside a file there may be its compressed form, `app.js.gz`, made by the build. A browser that takes gzip gets that one.
+Nothing is compressed while it is served, and nothing but these files is.
+"""
 
 from __future__ import annotations
 
+import mimetypes
+import os
 from pathlib import Path
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
-from starlette.staticfiles import StaticFiles
+from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
 from starlette.types import Scope
 
 _NOT_PAGES = ("api/", "socket.io", "healthz", "readyz", "metrics", "config.json")
+_COMPRESSED = ".gz"
 
 
 class Dashboard(StaticFiles):
@@ -21,13 +29,45 @@ class Dashboard(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The file, or the page for a path that the dashboard routes itself."""
+        if path.endswith(_COMPRESSED):
+            raise HTTPException(404)  # a form of a file, no file of its own
         try:
             response = await super().get_response(path, scope)
         except HTTPException as error:
             is_page = "." not in path.rsplit("/", 1)[-1] and not path.startswith(_NOT_PAGES)
             if error.status_code != 404 or not is_page or not self._index.is_file():
                 raise
-            response = FileResponse(self._index)
+            response = self.file_response(self._index, self._index.stat(), scope)
         hashed = path.startswith("assets/")
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if hashed else "no-cache"
         return response
+
+    def file_response(
+        self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """The file in the form that the caller takes. Each form has an entity tag of its own: size and time differ."""
+        packed = Path(f"{os.fspath(full_path)}{_COMPRESSED}")
+        if not packed.is_file():
+            return super().file_response(full_path, stat_result, scope, status_code)
+        asked = Headers(scope=scope)
+        headers = {"Vary": "Accept-Encoding"}
+        media_type = mimetypes.guess_type(os.fspath(full_path))[0]
+        path: PathLike = full_path
+        if takes_gzip(asked.get("accept-encoding", "")):
+            path, stat_result = packed, packed.stat()
+            headers["Content-Encoding"] = "gzip"
+        response = FileResponse(path, status_code, headers, media_type, stat_result=stat_result)
+        return NotModifiedResponse(response.headers) if self.is_not_modified(response.headers, asked) else response
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip: by its name, else by `*`, and not with a weight of nothing."""
+    weights: dict[str, float] = {}
+    for part in accept_encoding.lower().split(","):
+        name, _, parameter = part.partition(";")
+        label, _, weight = parameter.partition("=")
+        try:
+            weights[name.strip()] = float(weight) if label.strip() == "q" else 1.0
+        except ValueError:
+            weights[name.strip()] = 0.0
+    return weights.get("gzip", weights.get("*", 0.0)) > 0

@@ -1,8 +1,8 @@
 """The live feed: Socket.IO over websockets, fed from Redis by each replica for its own sockets.
 
 Every replica subscribes to the feed itself, so broadcasts need no bus between replicas, and what a replica reads from
-Redis is never more than JSON. Sockets that keep up sit in rooms and get each message encoded once for all. One whose
-unacknowledged bytes pass its window leaves the rooms; when it acknowledges, it catches up from the ring and returns;
+Redis is never more than JSON. Sockets that keep up are at the head and get each message encoded once for all. One
+whose unacknowledged bytes pass its window falls behind; when it acknowledges, it catches up from the ring and returns;
 when it does not in time, it is dropped. Memory per socket is bounded by the window, end to end through any proxy.
 """
 
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import engineio
 import orjson
 import socketio
 import structlog
@@ -42,7 +43,7 @@ from schemas.metrics import (
 log = structlog.get_logger("api.live")
 
 TOPICS: Final = ("verdict", "summary", "pipeline", "incident", "exception")
-TOPICS_DEFAULT: Final = frozenset({"verdict", "summary", "incident", "exception"})
+TOPICS_DEFAULT: Final = frozenset(TOPICS)
 NAMESPACE: Final = "/"
 SUMMARY_WINDOW_MS: Final = 3_600_000
 TICK_S: Final = 0.5
@@ -84,7 +85,7 @@ class Live:
         self._draining = False
         self.sio = socketio.AsyncServer(
             async_mode="asgi",
-            transports=["websocket"],
+            transports=["polling", "websocket"] if options.long_polling else ["websocket"],
             cors_allowed_origins=list(options.origins) or None,
             json=Json,
             max_http_buffer_size=self.limits.socket_message_bytes,
@@ -191,6 +192,7 @@ class Live:
             "token_expires": socket.caller.expires_s * 1_000,
             "topics": sorted(socket.topics),
         }
+        await self.sio.enter_room(socket.sid, _room(socket.caller.role), namespace=NAMESPACE)
         await self._emit_to(socket, "hello", hello)
         await self._catch_up(socket)
 
@@ -218,9 +220,6 @@ class Live:
         except (TypeError, ValueError):
             return {"ok": False, "problem": {"status": 422, "title": "Not valid"}}
         socket.topics = topics
-        if socket.at_head:
-            await self._leave_rooms(socket)
-            await self._catch_up(socket)
         return {"ok": True, "topics": sorted(topics)}
 
     async def _on_refresh(self, sid: str, data: Any = None) -> dict[str, Any]:
@@ -241,31 +240,17 @@ class Live:
             return {"ok": False, "problem": {"status": 403, "title": "The token is another user's"}}
         if caller.role is not socket.caller.role:
             socket.topics = {topic for topic in socket.topics if topic != "exception" or caller.role >= Role.ANALYST}
-            was_at_head = socket.at_head
-            await self._leave_rooms(socket)
-            socket.caller = caller
-            if was_at_head:
-                await self._catch_up(socket)
+            await self.sio.leave_room(sid, _room(socket.caller.role), namespace=NAMESPACE)
+            await self.sio.enter_room(sid, _room(caller.role), namespace=NAMESPACE)
         socket.caller = caller
         return {"ok": True, "token_expires": caller.expires_s * 1_000}
 
-    # Rooms and flow control
-
-    async def _enter_rooms(self, socket: LiveSocket) -> None:
-        socket.at_head = True
-        for topic in socket.topics:
-            await self.sio.enter_room(socket.sid, topic, namespace=NAMESPACE)
-        await self.sio.enter_room(socket.sid, f"role:{socket.caller.role.label}", namespace=NAMESPACE)
-
-    async def _leave_rooms(self, socket: LiveSocket) -> None:
-        socket.at_head = False
-        for room in (*TOPICS, *(f"role:{role.label}" for role in Role)):
-            await self.sio.leave_room(socket.sid, room, namespace=NAMESPACE)
+    # Flow control
 
     async def _catch_up(self, socket: LiveSocket) -> None:
-        """Send from the ring what the socket lacks, as far as its window goes; at the newest it joins the rooms.
+        """Send from the ring what the socket lacks, as far as its window goes; at the newest it is at the head.
 
-        Nothing between finding the ring at its end and joining suspends, so no message is lost or doubled in between.
+        Nothing between finding the ring at its end and being there suspends, so nothing is lost or doubled in between.
         """
         if socket.catching_up or socket.at_head:
             return
@@ -283,7 +268,7 @@ class Live:
                     await self._emit_to(socket, "resync", {"seq": socket.seq, "reason": "too_far_behind"})
                     continue
                 if message is None:
-                    await self._enter_rooms(socket)
+                    socket.at_head = True
                     return
                 socket.seq = message.seq
                 if "verdict" in socket.topics:
@@ -309,23 +294,34 @@ class Live:
 
         await self.sio.emit("feed.mark", {"seq": socket.seq}, to=socket.sid, namespace=NAMESPACE, callback=acknowledged)
 
-    async def _broadcast(self, room: str, event: str, data: Any, size_bytes: int, seq: int | None = None) -> None:
-        """Send to a room, encoded once, and account for it at every socket there."""
+    async def _broadcast(self, topic: str, data: Any, size_bytes: int, seq: int | None = None) -> None:
+        """Send to all at the head who want the topic, and account for it at every socket."""
         now_ms = millis(now())
-        receivers = [
-            socket for socket in self.sockets.values() if socket.at_head and (room in socket.topics or ":" in room)
-        ]
+        receivers = [socket for socket in self.sockets.values() if socket.at_head and topic in socket.topics]
         for socket in receivers:
             socket.sent(size_bytes, limit_bytes=self.limits.unacked_bytes, now_ms=now_ms)
-        if receivers:
-            await self.sio.emit(event, data, room=room, namespace=NAMESPACE)
-        for socket in receivers:
             if seq is not None:
                 socket.seq = max(socket.seq, seq)
-            if socket.over_since_ms is not None and socket.at_head:
-                await self._leave_rooms(socket)
+            if socket.over_since_ms is not None:
+                socket.at_head = False
+        if receivers:
+            await self._send_all(receivers, topic, data)
+        for socket in receivers:
             if socket.wants_mark(self.limits.mark_bytes):
                 await self._ask_mark(socket)
+
+    async def _send_all(self, receivers: Iterable[LiveSocket], event: str, data: Any) -> None:
+        """Queue an event for many sockets, encoded once.
+
+        `emit` to a room would start a task for each socket: at 500 of them that is the larger part of what it costs.
+        """
+        packet = self.sio.packet_class(socketio.packet.EVENT, namespace=NAMESPACE, data=[event, data])
+        message = engineio.packet.Packet(engineio.packet.MESSAGE, packet.encode())
+        for socket in receivers:
+            connection = self.sio.manager.eio_sid_from_sid(socket.sid, NAMESPACE)
+            if connection is not None:
+                with contextlib.suppress(engineio.exceptions.SocketIsClosedError):
+                    await self.sio.eio.send_packet(connection, message)
 
     async def _drop(self, sockets: Iterable[LiveSocket], reason: str) -> None:
         dropped = [socket for socket in sockets if not socket.closing]
@@ -361,7 +357,7 @@ class Live:
             if socket.at_head and "verdict" not in socket.topics:
                 socket.seq = seq
         self.ring.append(message)
-        await self._broadcast("verdict", "verdict", data, message.size_bytes, seq)
+        await self._broadcast("verdict", data, message.size_bytes, seq)
         self._watch.count(int(flush.get("at") or 0), counts)
         metrics = self.services.metric_set
         metrics[FEED_MESSAGES].inc()
@@ -390,15 +386,15 @@ class Live:
             if moment - self._pipeline_sent_at >= self.limits.live_summary_ms - 100:
                 self._pipeline_sent_at = moment
                 shape = pipeline_of(data, self.services.options.public.ray_dashboard_url).model_dump()
-                await self._broadcast("pipeline", "pipeline", shape, len(orjson.dumps(shape)))
+                await self._broadcast("pipeline", shape, len(orjson.dumps(shape)))
         elif channel == DESK:
             match data.get("event"):
                 case "incident":
-                    await self._broadcast("incident", "incident", data["data"], 300)
+                    await self._broadcast("incident", data["data"], 300)
                 case "exception":
-                    await self._broadcast("exception", "exception", data["data"], 200)
+                    await self._broadcast("exception", data["data"], 200)
                 case "rules":
-                    await self._broadcast("role:admin", "rules", data["data"], 100)
+                    await self.sio.emit("rules", data["data"], room=_room(Role.ADMIN), namespace=NAMESPACE)
                 case "drain":
                     self._spawn(self.drain())
                 case _:
@@ -416,7 +412,7 @@ class Live:
             except Exception:
                 log.exception("summary_failed")
                 continue
-            await self._broadcast("summary", "summary", summary, len(orjson.dumps(summary)))
+            await self._broadcast("summary", summary, len(orjson.dumps(summary)))
 
     async def _keep_sockets(self) -> None:
         """Drop sockets whose token has expired and those that do not keep up."""
@@ -434,6 +430,10 @@ class Live:
             metrics = self.services.metric_set
             metrics[SOCKETS].set(len(sockets))
             metrics[SOCKETS_LAGGING].set(sum(not socket.at_head for socket in sockets))
+
+
+def _room(role: Role) -> str:
+    return f"role:{role.label}"
 
 
 def _topics(given: Any, caller: Caller) -> set[str]:

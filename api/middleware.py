@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import MetricSet
 from api.models.common import Problem
-from api.problems import MEDIA_TYPE, TooLargeError
+from api.problems import MEDIA_TYPE, InvalidError, ProblemError, TooLargeError
 from schemas.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
 log = structlog.get_logger("api.http")
@@ -82,6 +82,9 @@ class Surround:
             await send(message)
 
         try:
+            if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+                await self._refuse(with_headers, request_id, InvalidError, "Text must not contain NUL.")
+                return
             await self._limited(scope, receive, with_headers, request_id, answered)
         finally:
             route = scope.get("route")
@@ -103,7 +106,7 @@ class Surround:
         """Refuse a body over the limit: at once when it says so, else as soon as it is seen."""
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._body_bytes:
-            await self._refuse(send, request_id)
+            await self._refuse(send, request_id, TooLargeError, f"At most {self._body_bytes} bytes.")
             return
         seen = 0
 
@@ -123,19 +126,19 @@ class Surround:
         with contextlib.suppress(_BodyTooLargeError):
             await self._app(scope, counted, gated)
         if seen > self._body_bytes and not answered["begun"]:
-            await self._refuse(send, request_id)
+            await self._refuse(send, request_id, TooLargeError, f"At most {self._body_bytes} bytes.")
 
-    async def _refuse(self, send: Send, request_id: str) -> None:
+    async def _refuse(self, send: Send, request_id: str, refusal: type[ProblemError], detail: str) -> None:
         problem = Problem(
-            type=f"/problems/{TooLargeError.kind}",
-            title=TooLargeError.title,
-            status=TooLargeError.status,
-            detail=f"At most {self._body_bytes} bytes.",
+            type=f"/problems/{refusal.kind}",
+            title=refusal.title,
+            status=refusal.status,
+            detail=detail,
             request_id=request_id,
         )
         body = problem.model_dump_json().encode()
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": TooLargeError.status, "headers": headers})
+        await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 

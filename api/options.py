@@ -92,6 +92,7 @@ class ApiOptions:
     redis_prefix: str = "recon:"  # of every key and channel
     pool_connections: int = 8
     replica: str = "local"
+    long_polling: bool = False  # sockets may begin as polls: only where one replica gets all of a client's requests
 
     def __repr__(self) -> str:
         """Leave the secrets out: options turn up in logs and tracebacks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -177,6 +178,10 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
             headers["Allow"] = ", ".join(sorted(_methods(request, routes)))
         return respond(request, error.status_code, kind, title, headers=headers)
 
+    async def on_nul(request: Request, error: Exception) -> Response:
+        log.info("nul_refused", request_id=getattr(request.state, "request_id", ""), error=str(error))
+        return respond_to(request, InvalidError("Text must not contain NUL."))
+
     async def on_bug(request: Request, error: Exception) -> Response:
         log.error("request_failed", request_id=getattr(request.state, "request_id", ""), exc_info=error)
         return respond(request, 500, "internal", ProblemError.title)
@@ -184,4 +189,5 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(asyncpg.CharacterNotInRepertoireError, on_nul)  # PostgreSQL's word for it
     app.add_exception_handler(Exception, on_bug)

@@ -13,7 +13,7 @@ from api.lease import Lease
 from api.problems import UnavailableError
 from api.queries import queries
 from api.store.overview import incident_of
-from api.times import millis, now
+from api.times import from_millis, millis, now
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -107,7 +107,7 @@ class IncidentWatch:
         if report is not None:
             self._reported_at = millis(now())
             for source in report.get("sources", ()):
-                detail = f"nothing since {source.get('last_event_ms')}"
+                detail = _silence(source.get("last_event_ms"))
                 await self._set("source_silent", source["name"], bool(source.get("silent")), detail)
         if self._reported_at:
             silence_ms = millis(now()) - self._reported_at
@@ -132,3 +132,10 @@ class IncidentWatch:
         if row is not None:
             log.warning("incident", kind=kind, subject=subject, open=is_open, detail=detail)
             await self._services.desk_feed.publish("incident", incident_of(row).model_dump())
+
+
+def _silence(last_event_ms: int | None) -> str:
+    """Since when a source says nothing. The moment is ISO 8601, so that the dashboard can show it in its own zone."""
+    if last_event_ms is None:
+        return "nothing yet"
+    return f"nothing since {from_millis(last_event_ms):%Y-%m-%dT%H:%M:%SZ}"

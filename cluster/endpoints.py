@@ -52,6 +52,12 @@ class BasicAuth(_Frozen):
     password: str = Field(repr=False)
 
 
+class DemoUser(BasicAuth):
+    """A demonstration user, with the highest role that it has: viewer, analyst or admin."""
+
+    role: str = ""
+
+
 class KafkaEndpoint(_Frozen):
     """Kafka over TLS; who you are is your client certificate."""
 
@@ -169,7 +175,7 @@ class KeycloakEndpoint(_Frozen):
     ca_file: Path
     admin: BasicAuth
     clients: dict[str, KeycloakClient]
-    users: dict[str, BasicAuth]
+    users: dict[str, DemoUser]
 
 
 class ApiEndpoint(_Frozen):

@@ -63,6 +63,7 @@ def api_options(
     audience: str = "recon-api",
     dashboard_dir: Path | None = None,
     replica: str = "local",
+    long_polling: bool = False,
 ) -> ApiOptions:
     """The service's options for this stack. Raises KeycloakMissingError."""
     keycloak = endpoints.keycloak
@@ -91,6 +92,7 @@ def api_options(
         dashboard_dir=dashboard_dir,
         origins=tuple(dict.fromkeys(origins)),
         replica=replica,
+        long_polling=long_polling,
     )
 
 
@@ -136,7 +138,11 @@ class _Replica:
         from api.whole import Whole  # noqa: PLC0415 - likewise
 
         options = api_options(
-            self._endpoints, audience=self._args.audience, dashboard_dir=self._args.dashboard_dir, replica=self._name
+            self._endpoints,
+            audience=self._args.audience,
+            dashboard_dir=self._args.dashboard_dir,
+            replica=self._name,
+            long_polling=self._args.replicas == 1,
         )
         api = self._endpoints.api
         door = None
@@ -228,7 +234,7 @@ def stop(settings: Settings, endpoints: Endpoints) -> None:
     from cluster.pipeline import connect  # noqa: PLC0415 - joins Ray
 
     del settings
-    if endpoints.ray is None:
+    if endpoints.ray is None or endpoints.api is None:
         return
     connect(endpoints)
     from ray import serve  # noqa: PLC0415

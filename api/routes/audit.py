@@ -52,7 +52,7 @@ async def export_audit(
     query: Annotated[AuditFilter, Query()], services: ServicesDep, caller: CallerDep
 ) -> StreamingResponse:
     """Every field that the hash covers, so that the chain can be verified elsewhere."""
-    return stream_csv(services.exports, caller, services.trail.export(query), "audit.csv")
+    return await stream_csv(services.exports, caller, services.trail.export(query), "audit.csv")
 
 
 @router.get("/chains", operation_id="listAuditChains", summary="The chains and how far each is verified")

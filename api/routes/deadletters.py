@@ -10,6 +10,7 @@ from api.models.common import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX
 from api.models.deadletters import DeadLetterDetail, DeadLetterPage, DeadLetterRow, DeadLetterState, ReplayResult
 from api.routing import guarded_router
 from api.state import CallerDep, ServicesDep
+from schemas.errors import DeadLetterReason
 
 router = guarded_router("/dead-letters", "dead letters")
 LetterId = Annotated[
@@ -22,7 +23,7 @@ LetterId = Annotated[
 async def list_dead_letters(
     services: ServicesDep,
     state: DeadLetterState | None = None,
-    reason: Annotated[str | None, Query(max_length=64)] = None,
+    reason: DeadLetterReason | None = None,
     topic: Annotated[str | None, Query(max_length=249)] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS_DEFAULT,
     cursor: Annotated[str | None, Query(max_length=1_024)] = None,

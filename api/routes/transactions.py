@@ -94,7 +94,7 @@ async def export_transactions(
 ) -> StreamingResponse:
     """Rows newest first, streamed. Cells that a spreadsheet would run as a formula are defused with an apostrophe."""
     rows = services.transactions.export(query)
-    return stream_csv(services.exports, caller, rows, "transactions.csv")
+    return await stream_csv(services.exports, caller, rows, "transactions.csv")
 
 
 @router.get(

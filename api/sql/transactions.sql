@@ -7,11 +7,11 @@ select key_group, txn_id, verdict, final, revision, rules_version, breaks, missi
 from results where key_group = $1 and txn_id = $2;
 
 -- name: events
--- Its events: by their places in the key group's log, and only in the partitions of the days between the arrivals.
+-- Its events: by their places in the key group's log, and not in partitions older than the first arrival.
 select e.seq, e.source, e.event_id, e.amount_minor, e.currency, e.status, e.event_time, e.arrival, e.account_id,
        e.original_txn_id, e.kafka_partition, e.kafka_offset, false as redelivery
-from event_log e
-where e.key_group = $1 and e.seq = any($2::bigint[]) and e.arrival between $3 and $4 and e.txn_id = $5;
+from events_at(array_fill($1::smallint, array[cardinality($2::bigint[])]), $2, ($3::timestamptz at time zone 'UTC')::date) e
+where e.arrival between $3 and $4 and e.txn_id = $5;
 
 -- name: redeliveries
 -- Where its redeliveries are in the log.

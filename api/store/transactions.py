@@ -165,11 +165,13 @@ class TransactionStore:
     async def export(self, query: TransactionFilter) -> AsyncGenerator[list[list[object]]]:
         """Batches of cells, the heading first; at most `export_rows`. Each batch is a statement of its own."""
         vocabulary = await self._vocabulary.get()
-        yield [_heading(vocabulary)]
+        _filters(query, vocabulary)  # raises before anything is answered
         if query.q is not None:
             page = await self.search(query, sort="txn_id", limit=500, cursor=None)
+            yield [_heading(vocabulary)]
             yield [_cells(row, vocabulary) for row in page.items]
             return
+        yield [_heading(vocabulary)]
         walk, left = self._walk(query), self._limits.export_rows
         position: list[Any] | None = None
         while left > 0:

@@ -11,8 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.db import Database
+from api.models.common import FieldProblem
 from api.models.rules import RulesBody
 from api.models.transactions import TransactionRow
+from api.problems import InvalidError
 from api.queries import queries
 from api.severity import SeverityScale, breaks_of, verdict_of
 from api.times import millis
@@ -50,8 +52,11 @@ class Vocabulary:
         return next((rules for rules in self.rules if rules.version == version), self.rules[0])
 
     def source_mask(self, name: str) -> int:
-        """The bit of a source; 0 for a name that is none."""
-        return 1 << self.names.index(name) if name in self.names else 0
+        """The bit of a source. Raises InvalidError for another name: an empty list would say that all is well."""
+        if name not in self.names:
+            problem = f"there is no {name!r}; there are {', '.join(self.names)}"
+            raise InvalidError(errors=[FieldProblem(where="source", problem=problem)])
+        return 1 << self.names.index(name)
 
     def legs(self, packed: str) -> Any:
         """Packed legs as plain data, which the shapes check."""

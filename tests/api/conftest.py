@@ -25,7 +25,7 @@ from api.live import build_live
 from api.services import Ports
 from api.tokens import fetch_from
 from cluster.serve_app import api_options, decode_payload, judge_history
-from schemas.events import DEFAULT_SOURCES, STATUS_NAMES, Status, key_group_of
+from schemas.events import DEFAULT_SOURCES, Status, key_group_of
 from schemas.verdicts import STATUS_LETTERS, Verdict, break_mask
 
 if TYPE_CHECKING:
@@ -211,17 +211,20 @@ class Ledger:
             seqs.append(self._seq)
             if events:
                 self.sql(
-                    "insert into event_log values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,null,0,$2)",
+                    "insert into event_blocks values ($1, $2, $2, 1, $3, array[$2::bigint], array[$4],"
+                    " array[$5::smallint], array[$6], array[$7::bigint], array[$8], array[$9::smallint],"
+                    " array[$10::bigint], array[$11::bigint], array[$12], array[null::text], array[0], array[$2])",
                     group,
                     self._seq,
+                    arrival.astimezone(UTC).date(),
                     txn_id,
-                    name,
+                    SOURCES.index(name),
                     f"ev-{self._seq}",
                     amount,
                     currency,
-                    STATUS_NAMES[status],
-                    times[name],
-                    arrival,
+                    status,
+                    int(times[name].timestamp() * 1000),
+                    int(arrival.timestamp() * 1000),
                     account_id,
                 )
         amounts = [leg[0] for leg in legs.values()]

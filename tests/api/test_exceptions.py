@@ -296,9 +296,9 @@ def test_the_service_cannot_touch_what_the_pipeline_wrote(ledger: Ledger) -> Non
     for statement in (
         "update results set verdict = 1",
         "delete from results",
-        "insert into event_log select * from event_log",
-        "update event_log set amount_minor = 0",
-        "delete from event_log",
+        "insert into event_blocks select * from event_blocks",
+        "update event_blocks set events = 0",
+        "delete from event_blocks",
         "insert into stats_by_minute values (0, now(), 'x', '', 1, 1)",
         "update checkpoints set epoch = 99",
         "delete from exception_signals",

@@ -389,6 +389,7 @@ async def test_a_silent_source_opens_an_incident_and_closes_it(
         await client.until(lambda: client.of("incident"), 15)
         opened = client.of("incident")[0]
         assert (opened["kind"], opened["subject"], opened["closed_at"]) == ("source_silent", "CORE", None)
+        assert opened["detail"] == "nothing since 1970-01-01T00:00:00Z"
         report(silent=False)
         await client.until(lambda: len(client.of("incident")) == 2, 15)
         assert client.of("incident")[1]["closed_at"] is not None

@@ -112,7 +112,7 @@ def check(plans: list[tuple[str, dict[str, Any]]]) -> None:
         for node in nodes(plan):
             touched = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
             if node["Node Type"] == "Seq Scan":
-                assert node["Relation Name"] not in {"results", "event_log", "audit_logs"}, query
+                assert node["Relation Name"] not in {"results", "event_blocks", "audit_logs"}, query
             assert touched <= TOUCHED_MAX, (node["Node Type"], touched, query)
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] <= BUFFERS_MAX, query
 

@@ -77,7 +77,6 @@ SEARCHES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "by kinds": ({"break": ["AMOUNT", "STATUS"]}, ["=HYPERLINK-1", "status-1", "amount-1"]),
     "by missing source": ({"missing_source": "MOBILE"}, ["missing-1"]),
     "by source": ({"source": "MOBILE", "verdict": "MISMATCHED"}, ["status-1", "amount-1"]),
-    "by unknown source": ({"source": "PAPER", "verdict": "MISMATCHED"}, []),
     "by currency": ({"currency": "USD"}, ["missing-1"]),
     "by amount": ({"amount_min": 701, "amount_max": 10_500, "verdict": "MISMATCHED"}, ["amount-1"]),
     "by time": (
@@ -112,6 +111,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "no page": {"limit": 0},
     "a cursor that is none": {"cursor": "AAAA"},
     "a currency in small letters": {"currency": "eur"},
+    "a source that is none": {"source": "PAPER"},
+    "a missing source that is none": {"missing_source": "PAPER", "verdict": "MISMATCHED"},
 }
 
 
@@ -121,6 +122,12 @@ def test_search_refuses(query: dict[str, Any], as_user: User) -> None:
     assert answer.status_code == 422
     assert answer.json()["type"] == "/problems/invalid-request"
     assert answer.json()["errors"]
+
+
+@pytest.mark.parametrize("query", [{"source": "PAPER"}, {"q": "mat*"}], ids=["no-source", "wide-beginning"])
+def test_an_export_refuses_before_it_answers(query: dict[str, Any], as_user: User) -> None:
+    for _ in range(3):  # and frees its slot
+        assert as_user("anna").get("/transactions/export", params=query).status_code == 422
 
 
 @pytest.mark.parametrize("sort", ["-decided_at", "decided_at"])
@@ -219,10 +226,12 @@ def test_revisions_and_redeliveries_are_shown(as_user: User, ledger: Ledger) -> 
     )
     arrival = BASE - timedelta(hours=20)
     ledger.sql(
-        "insert into event_log values ($1, 900001, 'revised-1', 'CORE', 'ev-again', 10000, 'EUR', 'SUCCESS', $2, $2,"
-        " 'ACC-000123456789', 'match-001', 1, 5)",
+        "insert into event_blocks values ($1, 900001, 900001, 1, ($2::timestamptz at time zone 'UTC')::date,"
+        " '{900001}', '{revised-1}', '{0}', '{ev-again}', '{10000}', '{EUR}', '{1}', array[$3::bigint], array[$3],"
+        " '{ACC-000123456789}', '{match-001}', '{1}', '{5}')",
         group,
         arrival,
+        int(arrival.timestamp() * 1000),
     )
     ledger.sql("insert into redeliveries values ($1, 900001, 'revised-1', $2)", group, arrival)
     detail = as_user("vera").get("/transactions/revised-1").json()

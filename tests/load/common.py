@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 
 from cluster.endpoints import Endpoints
 
@@ -43,12 +44,12 @@ def told(name: str, values: Sequence[float], unit: str = "ms") -> str:
     return f"{name}: n {len(values)}  {marks}  max {max(values, default=float('nan')):.1f} {unit}"
 
 
-def session_for(endpoints: Endpoints) -> aiohttp.ClientSession:
-    """An HTTPS session that trusts the stack's CA, without a limit on connections."""
+def session_for(endpoints: Endpoints, connections: int = 0) -> aiohttp.ClientSession:
+    """An HTTPS session that trusts the stack's CA, with a limit on connections if there is one."""
     assert endpoints.api is not None
     only_loopback(endpoints.api.url)
     context = ssl.create_default_context(cafile=str(endpoints.api.ca_file))
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=0, force_close=False))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=connections))
 
 
 class Tokens:
@@ -122,7 +123,7 @@ async def listen(
                 raise ConnectionRefusedError(text)
             elif text.startswith("42"):
                 start = text.index("[")
-                event, data = (*json.loads(text[start:]), None)[:2]
+                event, data = (*orjson.loads(text[start:]), None)[:2]
                 if start > 2:  # an acknowledgement is asked for
                     await ws.send_str(f"43{text[2:start]}[]")
                 heard.events += 1
