@@ -5,12 +5,14 @@
 
 Two stamps say what is done already: `node_modules/.recon.json` which lock file is installed, and `.stamp` beside the
 built files from which sources they come. A build goes to a folder of its own and takes the place of the old one whole.
+Text is compressed once, here: `app.js.gz` lies beside `app.js`, and `api/dashboard.py` serves what a browser takes.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -31,6 +33,9 @@ _SOURCE_FOLDERS = ("src", "public")
 _STAMP = ".stamp"
 _INSTALLED = Path("node_modules") / ".recon.json"
 _TAIL_LINES = 20
+_LAYOUT = "2"  # of the built folder; another one makes every build stale
+_TEXT_SUFFIXES = frozenset({".css", ".html", ".js", ".json", ".svg"})  # fonts are compressed as they come
+_COMPRESSED_BYTES_MIN = 1_024  # below, a header more costs what compression saves
 
 
 class DashboardBuildError(ReconError):
@@ -68,7 +73,7 @@ def node_environment() -> dict[str, str]:
 
 def sources_digest(folder: Path) -> str:
     """A digest of all that the built files depend on."""
-    digest = hashlib.sha256(f"{node()}\0".encode())
+    digest = hashlib.sha256(f"{_LAYOUT}\0{node()}\0".encode())
     files = [folder / name for name in _SOURCES]
     for name in _SOURCE_FOLDERS:
         files += sorted(path for path in (folder / name).rglob("*") if path.is_file())
@@ -122,6 +127,7 @@ def build(folder: Path | None = None, out_dir: Path | None = None, *, report: Re
         vite = folder / "node_modules" / "vite" / "bin" / "vite.js"
         arguments = ["build", "--outDir", str(fresh), "--emptyOutDir", "--logLevel", "warn"]
         _run("vite build", [str(node()), str(vite), *arguments], folder, lambda _line: None)
+        compress(fresh)
         (fresh / _STAMP).write_text(digest)
         old = out_dir.with_name(f"{out_dir.name}.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -131,6 +137,16 @@ def build(folder: Path | None = None, out_dir: Path | None = None, *, report: Re
         shutil.rmtree(old, ignore_errors=True)
         report("built")
         return out_dir
+
+
+def compress(folder: Path) -> None:
+    """Put `name.gz` beside every file of text that gains by it; the same bytes at every build."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _TEXT_SUFFIXES and path.is_file():
+            plain = path.read_bytes()
+            packed = gzip.compress(plain, compresslevel=9, mtime=0)
+            if len(plain) >= _COMPRESSED_BYTES_MIN and len(packed) < len(plain):
+                path.with_name(f"{path.name}.gz").write_bytes(packed)
 
 
 @contextmanager

@@ -112,15 +112,15 @@ class Settings(BaseSettings):
     readers: Count = Field(default=1, description="Reader actors; partitions are dealt out among them.")
     batch_rows_max: Count = Field(default=50_000, description="Events a reader hands on at once.")
     batch_wait_ms: Milliseconds = Field(default=100, description="How long a reader waits for a batch to fill.")
-    batches_in_flight_max: Count = Field(default=4, description="Batches a reader may have unacknowledged per shard.")
+    batches_in_flight_max: Count = Field(default=3, description="Batches a reader may have unacknowledged per shard.")
     flush_interval_ms: Milliseconds = Field(
         default=50, description="Longest time that a decided row waits for its flush."
     )
-    flush_rows: Count = Field(default=100_000, description="Rows that make a flush due before its time.")
+    flush_rows: Count = Field(default=60_000, description="Rows that make a flush due before its time.")
     pending_rows_max: Count = Field(
         default=200_000, description="Undecided legs a shard keeps hot; older ones are spilled."
     )
-    spill_age_ms: Milliseconds = Field(default=5_000, description="Age at which an undecided leg is spilled to Redis.")
+    spill_age_ms: Milliseconds = Field(default=10_000, description="Age at which an undecided leg is spilled to Redis.")
     watermark_grace_ms: Milliseconds = Field(
         default=500, description="How far the watermark of a drained partition trails."
     )

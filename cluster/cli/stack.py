@@ -161,6 +161,8 @@ def status(
     settings = load_settings()
     stack = Stack(settings)
     services = stack.status()
+    if api := stack.api_status():
+        services.append(api)
     pipeline = stack.pipeline_status()
     try:
         endpoints: Endpoints | None = Endpoints.load(settings.state_dir)
@@ -271,7 +273,13 @@ def _endpoints_table(endpoints: Endpoints) -> Table:
         ("Redis", endpoints.redis.url, ""),
     ]
     if endpoints.keycloak is not None:
-        rows.append(("Keycloak", endpoints.keycloak.issuer, "users: " + ", ".join(endpoints.keycloak.users)))
+        rows.append(
+            (
+                "Keycloak",
+                endpoints.keycloak.issuer,
+                "users: " + ", ".join(f"{name} ({user.role})" for name, user in endpoints.keycloak.users.items()),
+            )
+        )
     if endpoints.ray is not None:
         rows.append(("Ray", endpoints.ray.dashboard_url, f"token in {endpoints.ray.token_file}"))
     if endpoints.api is not None:

@@ -253,6 +253,8 @@ def _rights(topics: list[str]) -> list[Any]:
         bindings += [_allow(ResourceType.TOPIC, topic, role, operation) for role in _READERS for operation in _READ]
     groups = ResourcePatternType.PREFIXED
     bindings += [_allow(ResourceType.GROUP, GROUP_PREFIX, role, AclOperation.READ, groups) for role in _READERS]
+    # Whoever looks on brings a group name of their own; it gives no right to any topic.
+    bindings.append(_allow(ResourceType.GROUP, "*", "reader", AclOperation.READ))
     return bindings
 
 

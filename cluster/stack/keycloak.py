@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from cluster.endpoints import BasicAuth, KeycloakClient, KeycloakEndpoint
+from cluster.endpoints import BasicAuth, DemoUser, KeycloakClient, KeycloakEndpoint
 from cluster.stack import java, realm
 from cluster.stack.context import clean_environment, write_private
 from cluster.stack.process import config_digest
@@ -81,7 +81,10 @@ class Keycloak:
             ca_file=context.certificates.ca_file,
             admin=BasicAuth(user=ADMIN, password=passwords["keycloak_admin"]),
             clients={client.client_id: client for client in clients},
-            users={name: BasicAuth(user=name, password=passwords[f"keycloak_user_{name}"]) for name in realm.USERS},
+            users={
+                name: DemoUser(user=name, password=passwords[f"keycloak_user_{name}"], role=role)
+                for name, (role, _) in realm.USERS.items()
+            },
         )
 
     def start(self) -> None:

@@ -140,6 +140,8 @@ def ensure_subjects(endpoint: RegistryEndpoint, topics: list[str]) -> None:
         if client.get("/config").json().get("compatibilityLevel") != COMPATIBILITY:
             _expect(client.put("/config", json={"compatibility": COMPATIBILITY}))
         for topic in topics:
+            # For each subject too: asked for one, the registry does not speak of the default.
+            _expect(client.put(f"/config/{topic}-value", json={"compatibility": COMPATIBILITY}))
             _expect(client.post(f"/subjects/{topic}-value/versions", json={"schema": schema_text()}))
 
 

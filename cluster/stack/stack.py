@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import shutil
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,6 +17,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psutil
 
 from cluster.endpoints import ENDPOINTS_FILE, ApiEndpoint, Endpoints, SourceEndpoint, StackNotUpError
@@ -46,6 +48,8 @@ PORTS: dict[str, tuple[str, ...]] = {
     "keycloak": ("keycloak", "keycloak_management"),
     "ray": tuple(name for name in PORT_OFFSETS if name.startswith("ray_")),
 }
+
+API_TIMEOUT_S = 5.0
 
 # What is told about a step: its name, "starting", "ready", "stopping", "stopped", "skipped" or "failed", and seconds.
 Report = Callable[[str, str, float], None]
@@ -196,6 +200,27 @@ class Stack:
             return [ServiceStatus(name, "down", self._address(name)) for name in PORTS]
         with ThreadPoolExecutor(len(self.services)) as pool:
             return list(pool.map(self._status_of, self.services.values()))
+
+    def api_status(self) -> ServiceStatus | None:
+        """The state of the API by its own readiness; None where the stack was brought up without it."""
+        try:
+            api = Endpoints.load(self.settings.state_dir).api
+        except StackNotUpError:
+            return None
+        if api is None:
+            return None
+        address = f"{api.host}:{api.port}"
+        if self.processes.alive("ray") is None:
+            return ServiceStatus("api", "down", address)
+        verify = ssl.create_default_context(cafile=api.ca_file)
+        try:
+            answer = httpx.get(f"{api.url}/readyz", verify=verify, timeout=API_TIMEOUT_S, trust_env=False)
+            missing = answer.json()["not_ready"]
+        except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
+            return ServiceStatus("api", "failing", address, problem=f"does not answer: {error}")
+        if missing:
+            return ServiceStatus("api", "failing", address, problem=f"not ready: {', '.join(missing)}")
+        return ServiceStatus("api", "up", address)
 
     def pipeline_status(self) -> dict[str, Any] | None:
         """What the pipeline says of itself; a `problem` when it does not answer; None when there is none."""
