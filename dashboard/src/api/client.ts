@@ -1,4 +1,7 @@
-/** The typed client: adds the token, tries once more with a new one after a 401, and turns errors into ApiProblem. */
+/**
+ * The typed client: adds the token, tries once more with a new one after a 401, and turns errors into ApiProblem. Once the
+ * session has ended nothing is sent any more: it would only be refused.
+ */
 
 import createClient, { type Middleware } from "openapi-fetch";
 import { session } from "@/auth/session";
@@ -16,6 +19,9 @@ const withToken: Middleware = {
 
 /** fetch that repeats a refused request once, with a new token. */
 async function patientFetch(request: Request): Promise<Response> {
+  if (session.current() === "ended") {
+    throw new ApiProblem({ status: 401, detail: "The session has ended." });
+  }
   const again = request.clone();
   let response: Response;
   try {
@@ -52,7 +58,8 @@ export async function take<T>(
 /** Downloads a file that needs the token: streams it into a blob, then hands it to the browser. */
 export async function download(path: string, query: URLSearchParams, filename: string): Promise<void> {
   const token = await session.token();
-  const response = await fetch(`${path}?${query}`, { headers: { authorization: `Bearer ${token ?? ""}` } });
+  const headers = { authorization: `Bearer ${token ?? ""}` };
+  const response = await patientFetch(new Request(`${window.location.origin}${path}?${query}`, { headers }));
   if (!response.ok) {
     const problem = (await response.json().catch(() => ({}))) as Partial<Problem>;
     throw new ApiProblem({ ...problem, status: response.status });

@@ -2,10 +2,11 @@
 
 import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { api, take } from "./client";
-import type { AuditQuery, ExceptionQuery, RuleSet, TransactionQuery } from "./types";
+import type { AuditQuery, DeadLetterQuery, ExceptionQuery, RuleSet, TransactionQuery } from "./types";
 
 export const HOUR_MS = 3_600_000;
 const PAGE_ROWS = 100;
+const RULES_EVERY_MS = 30_000;
 
 /** A search may stop early with a cursor: the next page goes on from there. */
 const paged = {
@@ -147,9 +148,16 @@ export const queries = {
         const { items, ...rest } = await take(api.GET("/api/v1/rules", { signal }));
         return { ...rest, items: items as RuleSet[] };
       },
+      // A version that is scheduled comes into force by itself: ask again just then, and now and then for the rest.
+      refetchInterval: ({ state }) => {
+        const due = (state.data?.items ?? [])
+          .map((set) => (set.effective_from ?? 0) - Date.now())
+          .filter((left) => left > 0);
+        return Math.min(RULES_EVERY_MS, ...due.map((left) => left + 500));
+      },
     }),
 
-  deadLetters: (query: { state?: "new" | "replayed" | "dismissed"; reason?: string; topic?: string }) =>
+  deadLetters: (query: DeadLetterQuery) =>
     infiniteQueryOptions({
       queryKey: ["dead-letters", "list", query],
       queryFn: ({ pageParam, signal }) =>

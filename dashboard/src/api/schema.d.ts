@@ -1211,6 +1211,12 @@ export interface components {
             searched_to?: number | null;
         };
         /**
+         * DeadLetterReason
+         * @description Why a record was set aside; the value is stored in `dead_letters.reason`.
+         * @enum {string}
+         */
+        DeadLetterReason: "not_framed" | "unknown_schema" | "incompatible_schema" | "malformed" | "wrong_source" | "bad_id" | "bad_amount" | "unknown_currency" | "absurd_time";
+        /**
          * DeadLetterRow
          * @description A record that was set aside.
          */
@@ -2819,7 +2825,7 @@ export interface operations {
         parameters: {
             query?: {
                 state?: ("new" | "replayed" | "dismissed") | null;
-                reason?: string | null;
+                reason?: components["schemas"]["DeadLetterReason"] | null;
                 topic?: string | null;
                 limit?: number;
                 cursor?: string | null;

@@ -54,6 +54,7 @@ export type Bucket = NonNullable<ExceptionFilter["bucket"]>;
 export type TransactionQuery = NonNullable<operations["listTransactions"]["parameters"]["query"]>;
 export type TransactionSort = NonNullable<TransactionQuery["sort"]>;
 export type ExceptionQuery = NonNullable<operations["listExceptions"]["parameters"]["query"]>;
+export type DeadLetterQuery = NonNullable<operations["listDeadLetters"]["parameters"]["query"]>;
 export type AuditQuery = NonNullable<operations["searchAudit"]["parameters"]["query"]>;
 export type OperationId = keyof operations;
 

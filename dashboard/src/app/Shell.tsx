@@ -65,8 +65,8 @@ export function Shell() {
           onClick={() => setRailOpen(false)}
         />
       )}
+      <IncidentBar />
       <main id="main" className={s.main} tabIndex={-1}>
-        <IncidentBar />
         <Suspense fallback={<Loading lines={10} />}>
           {allowed(path, may) ? (
             <Outlet />

@@ -1,7 +1,8 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useRef } from "react";
 import { useMay } from "@/auth/me";
-import { useKeys } from "@/lib/useKeys";
+import { session } from "@/auth/session";
+import { isCommand } from "@/lib/useKeys";
 import { SCREENS } from "./nav";
 
 const CHORD_MS = 1_200;
@@ -10,33 +11,32 @@ const CHORD_MS = 1_200;
 export function useGoKeys(openPalette: () => void): void {
   const navigate = useNavigate();
   const may = useMay();
-  const pressedAt = useRef(0);
-  const open = useRef(openPalette);
-  open.current = openPalette;
+  const latest = useRef({ navigate, may, openPalette });
+  latest.current = { navigate, may, openPalette };
 
   useEffect(() => {
+    let pressedAt = Number.NEGATIVE_INFINITY;
     function onKeyDown(event: KeyboardEvent) {
       if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
         event.preventDefault();
-        open.current();
+        if (session.current() === "signed_in") latest.current.openPalette();
+        return;
       }
+      if (!isCommand(event)) return;
+      if (event.key === "g") {
+        pressedAt = event.timeStamp;
+        return;
+      }
+      const chord = event.timeStamp - pressedAt < CHORD_MS;
+      pressedAt = Number.NEGATIVE_INFINITY;
+      const screen = SCREENS.find(({ key }) => key === event.key);
+      if (!chord || !screen || !latest.current.may(screen.needs)) return;
+      // The second key of a chord is no key of the screen: on the desk `g a` must not assign what is selected.
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      void latest.current.navigate({ to: screen.to });
     }
-    window.addEventListener("keydown", onKeyDown);
-    return () => window.removeEventListener("keydown", onKeyDown);
+    window.addEventListener("keydown", onKeyDown, true);
+    return () => window.removeEventListener("keydown", onKeyDown, true);
   }, []);
-
-  useKeys({
-    g: () => {
-      pressedAt.current = Date.now();
-    },
-    ...Object.fromEntries(
-      SCREENS.filter((screen) => may(screen.needs)).map((screen) => [
-        screen.key,
-        () => {
-          if (Date.now() - pressedAt.current < CHORD_MS) void navigate({ to: screen.to });
-          pressedAt.current = 0;
-        },
-      ]),
-    ),
-  });
 }

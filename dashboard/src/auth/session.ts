@@ -15,7 +15,25 @@ const RENEW_BEFORE_S = 60;
 const CHECK_EVERY_MS = 15_000;
 const CHANNEL = "recon.session";
 
+/** What the sign-in service adds to an address; it refuses to come back to one that has them already. */
+const SIGN_IN_PARAMETERS = [
+  "code",
+  "state",
+  "session_state",
+  "iss",
+  "error",
+  "error_description",
+  "error_uri",
+];
+
 type Listener = () => void;
+
+/** An address as the sign-in service may be asked to come back to it. */
+export function returnAddress(address: string): string {
+  const url = new URL(address);
+  for (const name of SIGN_IN_PARAMETERS) if (url.searchParams.has(name)) url.searchParams.delete(name);
+  return url.href;
+}
 
 class Session {
   private keycloak: Keycloak | null = null;
@@ -110,7 +128,7 @@ class Session {
 
   /** Back to the sign-in page, and from there to where one was. */
   async signIn(target: string = window.location.href): Promise<void> {
-    await this.keycloak?.login({ redirectUri: target });
+    await this.keycloak?.login({ redirectUri: returnAddress(target) });
   }
 
   /** Ends the session at Keycloak, for all tabs and all applications of the realm. */

@@ -3,6 +3,7 @@
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const SHORT = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short" });
+const DATE = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short", year: "numeric" });
 const FULL = new Intl.DateTimeFormat("en-GB", {
   weekday: "short",
   day: "numeric",
@@ -30,10 +31,12 @@ export function preciseClock(at: number): string {
   return `${clock(at)}.${String(ms).padStart(3, "0")}`;
 }
 
-/** `14:03:27` today, `23 Nov 14:03` on another day. */
+/** `14:03:27` today, `23 Nov 14:03` on another day, `23 Nov 2025 14:03` in another year. */
 export function moment(at: number, now: number = Date.now()): string {
-  const sameDay = new Date(at).toDateString() === new Date(now).toDateString();
-  return sameDay ? clock(at) : `${DAY.format(at)} ${shortClock(at)}`;
+  const [then, today] = [new Date(at), new Date(now)];
+  if (then.toDateString() === today.toDateString()) return clock(at);
+  const date = then.getFullYear() === today.getFullYear() ? DAY : DATE;
+  return `${date.format(at)} ${shortClock(at)}`;
 }
 
 /** `23 Nov`. */

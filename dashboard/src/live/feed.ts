@@ -81,7 +81,9 @@ export class LiveFeed {
       if (socket.connected) socket.emit("auth.refresh", { token }, () => undefined);
     });
     session.subscribe(() => {
-      if (session.current() === "ended") socket.disconnect();
+      if (session.current() !== "ended") return;
+      socket.disconnect();
+      this.setStatus({ state: "refused", detail: "Your session has ended." });
     });
     window.addEventListener("online", () => this.retryNow());
   }

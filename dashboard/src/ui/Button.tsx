@@ -27,7 +27,7 @@ export function Button({
       type="button"
       className={cx(s.button, s[kind], small && s.small, className)}
       aria-busy={busy || undefined}
-      onClick={busy ? undefined : onClick}
+      onClick={busy ? (event) => event.preventDefault() : onClick} // a busy button does not submit again, either
       {...rest}
     >
       {icon && <Icon name={icon} size={small ? 14 : 16} />}

@@ -30,7 +30,7 @@ export function Toasts() {
 function List() {
   const { toasts: shown } = Toast.useToastManager();
   return shown.map((toast) => (
-    <Toast.Root key={toast.id} toast={toast} className={s.toast}>
+    <Toast.Root key={toast.id} toast={toast} className={s.toast} data-toast="">
       <div>
         <Toast.Title className={s.title} />
         <Toast.Description className={s.text} />

@@ -2,10 +2,21 @@
 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, expect, type Page } from "@playwright/test";
+import { type Browser, test as base, expect, type Page } from "@playwright/test";
 
-export type Person = "vera" | "anna" | "arno" | "adam";
-export const PEOPLE: readonly Person[] = ["vera", "anna", "arno", "adam"];
+/** Playwright's `test`, which closes what a test opened: pages left open go on asking, and slow those that follow. */
+export const test = base.extend<{ nothingLeftOpen: undefined }>({
+  nothingLeftOpen: [
+    async ({ browser }, use) => {
+      await use(undefined);
+      for (const context of browser.contexts()) await context.close();
+    },
+    { auto: true },
+  ],
+});
+
+export type Person = "vera" | "anna" | "arno" | "adam" | "ada";
+export const PEOPLE: readonly Person[] = ["vera", "anna", "arno", "adam", "ada"];
 
 export function password(person: string): string {
   const passwords = JSON.parse(process.env.RECON_PASSWORDS ?? "{}") as Record<string, string>;

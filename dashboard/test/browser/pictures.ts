@@ -1,7 +1,7 @@
 /** Pictures of every screen, light and dark, for the documentation: only when RECON_SHOTS names a folder. */
 
-import { type Page, test } from "@playwright/test";
-import { pageOf } from "./people";
+import type { Page } from "@playwright/test";
+import { pageOf, test } from "./people";
 
 const folder = process.env.RECON_SHOTS ?? "";
 

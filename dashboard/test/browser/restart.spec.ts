@@ -1,5 +1,5 @@
-import { expect, test } from "@playwright/test";
-import { pageOf } from "./people";
+import { expect } from "@playwright/test";
+import { pageOf, test } from "./people";
 import { plantAmountBreak, restartApi } from "./steer";
 
 test("after the API restarts the feed comes back by itself, and nothing is missed", async ({ browser }) => {

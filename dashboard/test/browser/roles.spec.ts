@@ -1,5 +1,5 @@
-import { expect, test } from "@playwright/test";
-import { pageOf } from "./people";
+import { expect } from "@playwright/test";
+import { pageOf, test } from "./people";
 
 test("a viewer sees no governing screen, no action and no export, not even by address", async ({
   browser,

@@ -1,7 +1,7 @@
 import { gzipSync } from "node:zlib";
 import AxeBuilder from "@axe-core/playwright";
-import { expect, type Page, test } from "@playwright/test";
-import { pageOf } from "./people";
+import { expect, type Page } from "@playwright/test";
+import { pageOf, test } from "./people";
 import { plantAmountBreak } from "./steer";
 
 const SCREENS: readonly [name: string, path: string][] = [
@@ -27,25 +27,35 @@ async function visit(page: Page, path: string): Promise<void> {
 test("the overview's first load has less than 300 kB of gzipped script, all from this origin", async ({
   browser,
 }) => {
-  const scripts = new Map<string, number>();
+  const scripts = new Set<string>();
   const foreign: string[] = [];
+  const large: string[] = [];
+  const packed = new Set<string>();
   const adam = await pageOf(browser, "adam", "/live");
-  adam.on("response", async (response) => {
+  adam.on("response", (response) => {
     const url = new URL(response.url());
     const own = url.origin === new URL(adam.url()).origin;
     if (!own && !url.pathname.includes("/realms/")) foreign.push(response.url());
     if (own && response.request().resourceType() === "script" && response.ok()) {
-      scripts.set(url.pathname, gzipSync(await response.body(), { level: 9 }).length);
+      scripts.add(url.pathname);
+      if (Number(response.headers()["content-length"]) > 10_000) large.push(url.pathname);
+      if (response.headers()["content-encoding"] === "gzip") packed.add(url.pathname);
     }
   });
   await adam.goto("/");
   await expect(adam.getByRole("heading", { name: "What needs you" })).toBeVisible();
   await adam.waitForLoadState("networkidle", { timeout: 5_000 }).catch(() => undefined);
-  const total = [...scripts.values()].reduce((sum, bytes) => sum + bytes, 0);
+  // Asked for anew: the browser drops the bodies of a page that went through the sign-in page in between.
+  let total = 0;
+  for (const path of scripts) {
+    const script = await adam.request.get(path);
+    total += gzipSync(await script.body(), { level: 9 }).length;
+  }
   process.stdout.write(`first load of the overview: ${scripts.size} scripts, ${total} bytes gzipped\n`);
   expect(total).toBeGreaterThan(50_000);
   expect(total).toBeLessThan(SCRIPT_BYTES_MAX);
   expect(foreign).toEqual([]);
+  expect(large.filter((path) => !packed.has(path))).toEqual([]); // served as small as counted here
 });
 
 test("every screen is free of accessibility violations, light and dark, and of errors in the console", async ({
@@ -82,6 +92,7 @@ test("a transaction with its desk is free of violations, and so are the palette 
   browser,
 }) => {
   const anna = await pageOf(browser, "anna", "/exceptions");
+  await expect(anna.getByRole("grid", { name: "Exceptions" }).getByRole("link").first()).toBeVisible();
   await anna.keyboard.press("j");
   const desk = anna.getByRole("complementary", { name: "The selected exception" });
   await expect(desk.getByRole("button", { name: "Comment" })).toBeVisible();

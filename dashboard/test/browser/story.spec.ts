@@ -1,5 +1,5 @@
-import { expect, test } from "@playwright/test";
-import { pageOf } from "./people";
+import { expect } from "@playwright/test";
+import { pageOf, test } from "./people";
 import { plantAmountBreak } from "./steer";
 
 test("a break is seen live, filtered to, opened, commented on, resolved by two people, and found in the audit trail", async ({
@@ -18,7 +18,7 @@ test("a break is seen live, filtered to, opened, commented on, resolved by two p
 
   await anna.getByRole("link", { name: "Transactions" }).click();
   await anna.getByRole("button", { name: "Mismatched" }).click();
-  await anna.getByRole("button", { name: "Filters" }).click();
+  await anna.getByRole("button", { name: "Filters", exact: true }).click();
   await anna.getByRole("checkbox", { name: "Amount" }).check();
   await anna.keyboard.press("Escape");
   await expect(anna).toHaveURL(/verdict=MISMATCHED&break=AMOUNT/);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { incidentDetail } from "@/app/IncidentBar";
 import { findCommands } from "@/app/Palette";
+import { returnAddress } from "@/auth/session";
 import { auditQuery } from "@/features/audit/search";
 import { hexLines } from "@/features/deadletters/hex";
 import { exceptionQuery } from "@/features/exceptions/search";
@@ -16,12 +18,30 @@ import { oddCells, oddSources } from "@/lib/legs";
 import { matchesQuery } from "@/lib/match";
 import { percent, relationCount, shortCount } from "@/lib/numbers";
 import { parseSearch, stringifySearch } from "@/lib/search";
-import { ago, fineSpan, span } from "@/lib/time";
+import { ago, fineSpan, moment, span } from "@/lib/time";
 import { fillSlots, niceTop, spanTicks, timeTicks } from "@/ui/chart/scale";
 import { makeWorld, ruleSets, sources, summary } from "../mock/data";
 import { result } from "./samples";
 
 const plain = (text: string) => text.replaceAll(/[\u00a0\u2009]/g, " ");
+
+test("a moment of another day has its date, one of another year its year", () => {
+  const now = Date.UTC(2026, 10, 24, 15);
+  expect(moment(Date.UTC(2026, 10, 24, 14, 3, 27), now)).toBe("14:03:27");
+  expect(moment(Date.UTC(2026, 10, 23, 14, 3), now)).toBe("23 Nov 14:03");
+  expect(moment(Date.UTC(2025, 10, 23, 14, 3), now)).toBe("23 Nov 2025 14:03");
+});
+
+test("an incident's moments are shown as moments", () => {
+  const detail = `nothing since ${new Date(Date.now()).toISOString().slice(0, 11)}00:00:05Z`;
+  expect(incidentDetail({ detail })).toBe("nothing since 00:00:05");
+  expect(incidentDetail({ detail: "no report for 12 s" })).toBe("no report for 12 s");
+});
+
+test("the sign-in service is asked to come back without its own parameters", () => {
+  expect(returnAddress("https://console/x?state=new&break=A,B&code=1")).toBe("https://console/x?break=A%2CB");
+  expect(returnAddress("https://console/x?break=A,B#part")).toBe("https://console/x?break=A,B#part");
+});
 
 describe("view state in the URL", () => {
   test("survives the way to the address bar and back", () => {

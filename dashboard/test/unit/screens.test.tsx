@@ -6,9 +6,9 @@ import {
   createRouter,
   RouterProvider,
 } from "@tanstack/react-router";
-import { render, screen, waitFor, within } from "@testing-library/react";
+import { cleanup, render, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { ApiProblem, explain } from "@/api/problem";
 import { queries } from "@/api/queries";
@@ -219,6 +219,53 @@ describe("the grid", () => {
     expect(onOpen).toHaveBeenCalledWith(items[1]);
     await userEvent.type(screen.getByRole("textbox"), "jjj");
     expect(onActive).toHaveBeenCalledTimes(2);
+  });
+
+  test("when the selected row leaves the list, j goes on with what took its place", async () => {
+    const chosen: string[] = [];
+    function Triage() {
+      const [rows, setRows] = useState(items.slice(0, 4));
+      const [active, setActive] = useState<string>();
+      const choose = (item: Item) => {
+        chosen.push(item.id);
+        setActive(item.id);
+      };
+      useTriage(rows, rowId, active, choose, choose);
+      return (
+        <button type="button" onClick={() => setRows(rows.filter(({ id }) => id !== active))}>
+          Settle
+        </button>
+      );
+    }
+    await show(<Triage />);
+    const settle = await screen.findByRole("button", { name: "Settle" });
+    await userEvent.keyboard("jj");
+    await userEvent.click(settle);
+    await userEvent.keyboard("j");
+    await userEvent.click(settle);
+    await userEvent.keyboard("k");
+    expect(chosen).toEqual(["row-0", "row-1", "row-2", "row-0"]);
+  });
+
+  test("news at the edge of the screen keep no key away, a dialog does", async () => {
+    const onActive = vi.fn();
+    function Triage({ toast }: { toast: boolean }) {
+      useTriage(items, rowId, undefined, onActive, onActive);
+      return (
+        <div role="dialog" aria-label="Anything" {...(toast ? { "data-toast": "" } : {})}>
+          x
+        </div>
+      );
+    }
+    await show(<Triage toast />);
+    await screen.findByRole("dialog");
+    await userEvent.keyboard("j");
+    expect(onActive).toHaveBeenCalledTimes(1);
+    cleanup();
+    await show(<Triage toast={false} />);
+    await screen.findByRole("dialog");
+    await userEvent.keyboard("j");
+    expect(onActive).toHaveBeenCalledTimes(1);
   });
 });
 

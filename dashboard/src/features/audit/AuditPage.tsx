@@ -9,6 +9,7 @@ import desk from "@/features/exceptions/ExceptionsPage.module.css";
 import { plural } from "@/lib/numbers";
 import { fromLocalInput, toLocalInput } from "@/lib/time";
 import { useTriage } from "@/lib/useKeys";
+import { useNarrow } from "@/lib/useNarrow";
 import { Button } from "@/ui/Button";
 import { Field, Input } from "@/ui/Field";
 import type { GridColumn } from "@/ui/grid/columns";
@@ -75,15 +76,30 @@ export default function AuditPage() {
   const activate = (row: AuditRow) => change({ open: rowId(row) });
   useTriage(rows, rowId, search.open, activate, activate);
   const { fetchNextPage, hasNextPage, isFetchingNextPage } = found;
+  const alone = useNarrow() && active !== undefined;
   const more = useCallback(() => {
     if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
   }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
   return (
     <Page full title="Audit" lead="Who did or saw what" actions={<ExportButton query={query} />}>
-      <Chains chosen={chainOf(search)} onChain={(chain) => change({ chain, open: undefined })} />
-      <Filters key={`${search.actor}.${search.object}`} search={search} change={change} />
+      {alone && (
+        <Button icon="left" className={s.back} onClick={() => change({ open: undefined })}>
+          All entries
+        </Button>
+      )}
+      <Chains
+        hidden={alone}
+        chosen={chainOf(search)}
+        onChain={(chain) => change({ chain, open: undefined })}
+      />
+      <Filters
+        key={`${search.actor}.${search.action}.${search.object}`}
+        search={search}
+        change={change}
+        hidden={alone}
+      />
       <div className={s.split}>
-        <div className={desk.list}>
+        <div className={desk.list} hidden={alone}>
           {found.isPending && <Loading lines={12} label="Loading the audit trail" />}
           {found.isError && rows.length === 0 && (
             <Failed error={found.error} retry={() => void found.refetch()} />
@@ -108,7 +124,11 @@ export default function AuditPage() {
               activeId={search.open}
               onActive={activate}
               onEnd={more}
-              empty={<Empty title={hasNextPage ? "Still searching" : "No entry matches"} />}
+              empty={
+                <Empty title={hasNextPage ? "Still searching" : "No entry matches"}>
+                  {!hasNextPage && "Names and actions are looked for as they are written in the list."}
+                </Empty>
+              }
               foot={<span>{plural(rows.length, "entry", "entries")} loaded</span>}
             />
           )}
@@ -119,19 +139,30 @@ export default function AuditPage() {
   );
 }
 
-function Filters({ search, change }: { search: AuditSearch; change: (next: Partial<AuditSearch>) => void }) {
+function Filters({
+  search,
+  change,
+  hidden,
+}: {
+  search: AuditSearch;
+  change: (next: Partial<AuditSearch>) => void;
+  hidden: boolean;
+}) {
   const [actor, setActor] = useState(search.actor ?? "");
   const [action, setAction] = useState(search.action ?? "");
   const [object, setObject] = useState(search.object ?? "");
+  const { open: _open, ...filters } = search;
+  const filtered = Object.values(filters).some((value) => value !== undefined);
   return (
     <form
+      hidden={hidden}
       className={s.filters}
       onSubmit={(event) => {
         event.preventDefault();
         change({
-          actor: actor || undefined,
-          action: action || undefined,
-          object: object || undefined,
+          actor: actor.trim() || undefined,
+          action: action.trim() || undefined,
+          object: object.trim() || undefined,
           open: undefined,
         });
       }}
@@ -162,7 +193,7 @@ function Filters({ search, change }: { search: AuditSearch; change: (next: Parti
       <Button type="submit" kind="primary">
         Search
       </Button>
-      {Object.values(search).some((value) => value !== undefined) && (
+      {filtered && (
         <Button
           kind="ghost"
           onClick={() =>
@@ -189,6 +220,16 @@ function Entry({ row }: { row: AuditRow }) {
     <aside className={s.side} aria-label="The selected entry">
       <Panel title={`Entry ${row.seq}`} aside={<span className="mono">{row.chain}</span>}>
         <dl className={s.facts}>
+          <dt>Who</dt>
+          <dd>{row.actor}</dd>
+          <dt>What</dt>
+          <dd className="mono">
+            {row.action} {row.object_id}
+          </dd>
+          <dt>When</dt>
+          <dd>
+            <At at={row.occurred_at} />
+          </dd>
           <dt>Request</dt>
           <dd className="mono">{row.request_id || <span className="muted">none</span>}</dd>
           <dt>From</dt>

@@ -14,7 +14,15 @@ import { ALL_CHAINS } from "./search";
 const CALLS_MAX = 200;
 
 /** Each hash chain and how far it has been verified. */
-export function Chains({ chosen, onChain }: { chosen: string; onChain: (chain: string) => void }) {
+export function Chains({
+  chosen,
+  onChain,
+  hidden,
+}: {
+  chosen: string;
+  onChain: (chain: string) => void;
+  hidden: boolean;
+}) {
   const client = useQueryClient();
   const found = useQuery(queries.chains());
   const verify = useMutation({
@@ -41,7 +49,7 @@ export function Chains({ chosen, onChain }: { chosen: string; onChain: (chain: s
   if (found.isError && !found.data)
     return <FailedLine error={found.error} retry={() => void found.refetch()} />;
   return (
-    <section className={s.chains} aria-label="Hash chains">
+    <section className={s.chains} aria-label="Hash chains" hidden={hidden}>
       <ul className={s.chainList}>
         {found.data.items.map((chain) => (
           <li key={chain.chain}>

@@ -8,13 +8,16 @@ import desk from "@/features/exceptions/ExceptionsPage.module.css";
 import { plural } from "@/lib/numbers";
 import { compact } from "@/lib/search";
 import { useTriage } from "@/lib/useKeys";
+import { useNarrow } from "@/lib/useNarrow";
+import { Button } from "@/ui/Button";
+import { Select } from "@/ui/Field";
 import type { GridColumn } from "@/ui/grid/columns";
 import { Grid } from "@/ui/grid/Grid";
 import { Empty, Failed, Loading } from "@/ui/States";
 import { At } from "@/ui/Time";
 import s from "./DeadLetters.module.css";
 import { Letter } from "./Letter";
-import { type DeadLetterSearch, STATES } from "./search";
+import { type DeadLetterSearch, REASONS, type Reason, reasonLabel, STATES } from "./search";
 
 const route = getRouteApi("/app/dead-letters");
 const rowId = (row: DeadLetter) => row.id;
@@ -26,7 +29,7 @@ const COLUMNS: GridColumn<DeadLetter>[] = [
     id: "reason",
     header: "Reason",
     width: "minmax(112px, 0.7fr)",
-    cell: (row) => row.reason.replaceAll("_", " "),
+    cell: (row) => reasonLabel(row.reason),
   },
   {
     id: "place",
@@ -58,34 +61,58 @@ export default function DeadLettersPage() {
     [navigate],
   );
   const filter = useMemo(
-    () => compact({ state: search.state, reason: search.reason }),
-    [search.state, search.reason],
+    () => compact({ state: search.show, reason: search.reason }),
+    [search.show, search.reason],
   );
   const found = useInfiniteQuery(queries.deadLetters(filter));
   const rows = useMemo(() => found.data?.pages.flatMap((page) => page.items) ?? [], [found.data]);
   const activate = (row: DeadLetter) => change({ open: row.id });
   useTriage(rows, rowId, search.open, activate, activate);
   const { fetchNextPage, hasNextPage, isFetchingNextPage } = found;
+  const narrow = useNarrow();
   const more = useCallback(() => {
     if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
   }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
   return (
     <Page full title="Dead letters" lead="Records that could not be read as events">
-      <div className={desk.tabs} role="group" aria-label="State">
-        {[undefined, ...STATES].map((state) => (
-          <button
-            key={state ?? "all"}
-            type="button"
-            className={desk.tab}
-            aria-pressed={search.state === state}
-            onClick={() => change({ state, open: undefined })}
+      <div className={desk.tools}>
+        <div className={desk.tabs} role="group" aria-label="State">
+          {[undefined, ...STATES].map((state) => (
+            <button
+              key={state ?? "all"}
+              type="button"
+              className={desk.tab}
+              aria-pressed={search.show === state}
+              onClick={() => change({ show: state, open: undefined })}
+            >
+              {state === undefined ? "All" : state.charAt(0).toUpperCase() + state.slice(1)}
+            </button>
+          ))}
+        </div>
+        <div className={desk.filters}>
+          <Select
+            aria-label="Reason"
+            value={search.reason ?? ""}
+            onChange={(event) =>
+              change({ reason: (event.target.value || undefined) as Reason | undefined, open: undefined })
+            }
           >
-            {state === undefined ? "All" : state.charAt(0).toUpperCase() + state.slice(1)}
-          </button>
-        ))}
+            <option value="">Any reason</option>
+            {Object.entries(REASONS).map(([id, label]) => (
+              <option key={id} value={id}>
+                {label}
+              </option>
+            ))}
+          </Select>
+        </div>
       </div>
+      {narrow && search.open && (
+        <Button icon="left" className={s.back} onClick={() => change({ open: undefined })}>
+          All records
+        </Button>
+      )}
       <div className={s.split}>
-        <div className={desk.list}>
+        <div className={desk.list} hidden={narrow && search.open !== undefined}>
           {found.isPending && <Loading lines={12} label="Loading dead letters" />}
           {found.isError && rows.length === 0 && (
             <Failed error={found.error} retry={() => void found.refetch()} />
@@ -99,19 +126,29 @@ export default function DeadLettersPage() {
               card={(row) => (
                 <div className={s.card}>
                   <LetterState state={row.state} />
-                  <strong>{row.reason.replaceAll("_", " ")}</strong>
+                  <strong>{reasonLabel(row.reason)}</strong>
                   <span className="mono clip">{row.id}</span>
                 </div>
               )}
               activeId={search.open}
               onActive={activate}
               onEnd={more}
-              empty={<Empty title="No dead letter">Every record could be read as an event.</Empty>}
+              empty={
+                search.show || search.reason ? (
+                  <Empty title="None of this kind">Another state or reason may have some.</Empty>
+                ) : (
+                  <Empty title="No dead letter">Every record could be read as an event.</Empty>
+                )
+              }
               foot={<span>{plural(rows.length, "record")} loaded</span>}
             />
           )}
         </div>
-        <aside className={s.side} aria-label="The selected record">
+        <aside
+          className={s.side}
+          aria-label="The selected record"
+          hidden={narrow && search.open === undefined}
+        >
           {search.open ? (
             <Letter key={search.open} id={search.open} />
           ) : (

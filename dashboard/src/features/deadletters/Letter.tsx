@@ -1,16 +1,19 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 import { api, take } from "@/api/client";
 import { queries } from "@/api/queries";
 import type { DeadLetterDetail } from "@/api/types";
 import { useMay } from "@/auth/me";
 import { count } from "@/lib/numbers";
 import { Button } from "@/ui/Button";
+import { Confirm } from "@/ui/Confirm";
 import { Panel } from "@/ui/Panel";
 import { Failed, Loading } from "@/ui/States";
 import { At } from "@/ui/Time";
 import { say, sayFailed } from "@/ui/Toasts";
 import s from "./DeadLetters.module.css";
 import { hexLines } from "./hex";
+import { reasonLabel } from "./search";
 
 const HEX_LINES_SHOWN = 256;
 
@@ -29,29 +32,36 @@ export function Letter({ id }: { id: string }) {
 function Actions({ detail }: { detail: DeadLetterDetail }) {
   const client = useQueryClient();
   const may = useMay();
+  const [dismissing, setDismissing] = useState(false);
   const path = { params: { path: { letter_id: detail.letter.id } } };
   const refresh = () => void client.invalidateQueries({ queryKey: ["dead-letters"] });
+  const failed = (error: Error) => {
+    sayFailed(error);
+    setDismissing(false);
+    refresh(); // somebody else may have been faster
+  };
   const replay = useMutation({
     mutationFn: () => take(api.POST("/api/v1/dead-letters/{letter_id}/replay", path)),
     onSuccess: (result) => {
       say("Sent through the log again", `${result.topic}:${result.partition}:${result.offset}`);
       refresh();
     },
-    onError: sayFailed,
+    onError: failed,
   });
   const dismiss = useMutation({
     mutationFn: () => take(api.POST("/api/v1/dead-letters/{letter_id}/dismiss", path)),
     onSuccess: () => {
       say("Set aside for good", "It stays stored.");
+      setDismissing(false);
       refresh();
     },
-    onError: sayFailed,
+    onError: failed,
   });
   const fresh = detail.letter.state === "new";
   return (
     <>
       {fresh && may("dismissDeadLetter") && (
-        <Button small busy={dismiss.isPending} onClick={() => dismiss.mutate()}>
+        <Button small onClick={() => setDismissing(true)}>
           Dismiss
         </Button>
       )}
@@ -65,6 +75,16 @@ function Actions({ detail }: { detail: DeadLetterDetail }) {
           {fresh ? "Replay" : "Replay again"}
         </Button>
       )}
+      <Confirm
+        open={dismissing}
+        onClose={() => setDismissing(false)}
+        onConfirm={() => dismiss.mutate()}
+        busy={dismiss.isPending}
+        title="Dismiss this record?"
+        action="Dismiss"
+      >
+        Its event is then never counted. The bytes stay stored, and the audit trail says who decided.
+      </Confirm>
     </>
   );
 }
@@ -77,7 +97,7 @@ function Detail({ detail }: { detail: DeadLetterDetail }) {
       <dl className={s.facts}>
         <dt>Reason</dt>
         <dd>
-          <strong>{letter.reason.replaceAll("_", " ")}</strong>
+          <strong>{reasonLabel(letter.reason)}</strong>
           {letter.detail && <p className="quiet">{letter.detail}</p>}
         </dd>
         <dt>Log position</dt>
@@ -140,7 +160,7 @@ function Pair({ name, value }: { name: string; value: string }) {
   return (
     <>
       <dt className="mono">{name}</dt>
-      <dd className="mono">{value}</dd>
+      <dd className="mono">{value === "" ? <span className="muted">empty</span> : value}</dd>
     </>
   );
 }

@@ -141,7 +141,15 @@ export function BulkDialog({
             onChange={(event) => edit(setNote)(event.target.value)}
           />
         </Field>
-        {error && <FailedLine error={error} retry={() => preview.mutate()} />}
+        {error && (
+          <FailedLine
+            error={error}
+            retry={() => {
+              apply.reset(); // the set has changed or the answer got lost: look again before the deed
+              preview.mutate();
+            }}
+          />
+        )}
         {shown && <Preview preview={shown} />}
       </div>
     </Dialog>

@@ -109,7 +109,7 @@ function Actions({ detail, txnId }: { detail: ExceptionDetail; txnId: string }) 
         </Button>
       )}
       {actions.includes("assign") && (
-        <Menu trigger={<Button icon="user">Assign</Button>}>
+        <Menu trigger={<Button icon="user">Assign to</Button>}>
           {others.map((person) => (
             <MenuItem
               key={person.username}

@@ -14,7 +14,7 @@ import { useKeys, useTriage } from "@/lib/useKeys";
 import { useNarrow } from "@/lib/useNarrow";
 import { useNewArrivals } from "@/live/hooks";
 import { Button } from "@/ui/Button";
-import { Select } from "@/ui/Field";
+import { Input, Select } from "@/ui/Field";
 import { Grid } from "@/ui/grid/Grid";
 import { Empty, Failed, Loading } from "@/ui/States";
 import { useAct } from "./actions";
@@ -60,7 +60,7 @@ export default function ExceptionsPage() {
       <div className={s.tools}>
         <BucketTabs
           value={search.bucket ?? "open"}
-          onChange={(bucket) => change({ bucket, open: undefined })}
+          onChange={(bucket) => change({ bucket, assignee: undefined, open: undefined })}
         />
         <Filters search={search} change={change} />
       </div>
@@ -108,6 +108,11 @@ function Filters({
   change: (next: Partial<ExceptionSearch>) => void;
 }) {
   const sources = useSourceNames();
+  const [currency, setCurrency] = useState(search.currency ?? "");
+  useEffect(() => setCurrency(search.currency ?? ""), [search.currency]);
+  const may = useMay();
+  const touched = search.bucket !== undefined && search.bucket !== "open" && search.bucket !== "mine";
+  const people = useQuery({ ...queries.people(), enabled: touched && may("listPeople") });
   return (
     <div className={s.filters}>
       <Select
@@ -154,6 +159,34 @@ function Filters({
           </option>
         ))}
       </Select>
+      <Input
+        aria-label="Currency"
+        className={s.currency}
+        placeholder="Currency"
+        maxLength={3}
+        value={currency}
+        onChange={(event) => {
+          const typed = event.target.value.toUpperCase().replace(/[^A-Z]/g, "");
+          setCurrency(typed);
+          if (typed === "" || typed.length === 3) change({ currency: typed || undefined, open: undefined });
+        }}
+      />
+      {(touched || search.assignee) && may("listPeople") && (
+        <Select
+          aria-label="Assignee"
+          value={search.assignee ?? ""}
+          onChange={(event) => change({ assignee: event.target.value || undefined, open: undefined })}
+        >
+          <option value="">Any assignee</option>
+          {[...new Set([...(people.data ?? []).map((person) => person.username), search.assignee])]
+            .filter((name) => name !== undefined)
+            .map((name) => (
+              <option key={name} value={name}>
+                {name}
+              </option>
+            ))}
+        </Select>
+      )}
       <Select
         aria-label="Order"
         value={sortFor(search)}

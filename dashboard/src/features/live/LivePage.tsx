@@ -58,7 +58,7 @@ export default function LivePage() {
       lead="Mismatches as they are decided"
       actions={
         <>
-          <Button icon={paused ? "play" : "pause"} aria-pressed={paused} onClick={() => pause(!paused)}>
+          <Button icon={paused ? "play" : "pause"} onClick={() => pause(!paused)}>
             {paused ? "Go on" : "Pause"}
           </Button>
           <Button kind="ghost" onClick={() => tape.clear()}>
@@ -88,7 +88,7 @@ export default function LivePage() {
           value={search.missing ?? ""}
           onChange={(event) => change({ missing: event.target.value || undefined })}
         >
-          <option value="">Missing anywhere or not</option>
+          <option value="">Missing or not</option>
           {sources.map((name) => (
             <option key={name} value={name}>
               Missing at {sourceLabel(name)}

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { queries } from "@/api/queries";
-import { incidentTitle } from "@/app/IncidentBar";
+import { incidentDetail, incidentTitle } from "@/app/IncidentBar";
 import table from "@/features/transaction/TransactionPage.module.css";
 import { span } from "@/lib/time";
 import { Panel } from "@/ui/Panel";
@@ -41,7 +41,7 @@ export function Incidents() {
                       span(incident.closed_at - incident.opened_at)
                     )}
                   </td>
-                  <td className="quiet">{incident.detail}</td>
+                  <td className="quiet">{incidentDetail(incident)}</td>
                 </tr>
               ))}
             </tbody>

@@ -6,7 +6,7 @@ import table from "@/features/transaction/TransactionPage.module.css";
 import { cx } from "@/lib/cx";
 import { sourceLabel } from "@/lib/labels";
 import { count, rate } from "@/lib/numbers";
-import { fineSpan, span } from "@/lib/time";
+import { ago, fineSpan } from "@/lib/time";
 import { useNow, useTopic } from "@/live/hooks";
 import { Icon } from "@/ui/Icon";
 import { Panel } from "@/ui/Panel";
@@ -56,7 +56,9 @@ export default function PipelinePage() {
         <Empty title="The pipeline does not run">It reports here as soon as it is started.</Empty>
       )}
       {data && (data.shards.length > 0 || data.actors.length > 0) && <Parts data={data} />}
-      <Incidents />
+      <div id="incidents">
+        <Incidents />
+      </div>
     </Page>
   );
 }
@@ -218,7 +220,7 @@ function Actors({ data }: { data: Pipeline }) {
                 <td>{actor.kind}</td>
                 <td className={cx(table.num, actor.restarts > 0 && s.warn)}>{count(actor.restarts)}</td>
                 <td className={cx(table.num, late && s.bad)}>
-                  {actor.heartbeat_age_ms === null ? "none" : `${span(actor.heartbeat_age_ms)} ago`}
+                  {actor.heartbeat_age_ms === null ? "none" : ago(-actor.heartbeat_age_ms, 0)}
                 </td>
                 <td className={cx(table.num, "mono")}>{actor.pid ?? "none"}</td>
               </tr>

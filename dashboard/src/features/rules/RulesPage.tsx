@@ -8,6 +8,7 @@ import { Page } from "@/app/Page";
 import { useMe } from "@/auth/me";
 import { cx } from "@/lib/cx";
 import { Button } from "@/ui/Button";
+import { Confirm } from "@/ui/Confirm";
 import { Panel } from "@/ui/Panel";
 import { Failed, Loading } from "@/ui/States";
 import { At } from "@/ui/Time";
@@ -70,7 +71,7 @@ function stateOf(set: RuleSet): string {
   if (set.in_force) return "in force";
   if (set.state === "active" && set.effective_from !== null && set.effective_from > Date.now())
     return "scheduled";
-  return set.state === "active" ? "was in force" : set.state;
+  return { active: "was in force", draft: "draft", retired: "discarded" }[set.state];
 }
 
 function Versions({ sets, shown }: { sets: readonly RuleSet[]; shown: RuleSet }) {
@@ -108,14 +109,20 @@ function Version({ set, inForce, leadMs }: { set: RuleSet; inForce: RuleSet | un
   const me = useMe();
   const client = useQueryClient();
   const [activating, setActivating] = useState(false);
+  const [discarding, setDiscarding] = useState(false);
   const discard = useMutation({
     mutationFn: () =>
       take(api.POST("/api/v1/rules/{version}/discard", { params: { path: { version: set.version } } })),
     onSuccess: () => {
       say(`Version ${set.version} discarded`);
+      setDiscarding(false);
       void client.invalidateQueries({ queryKey: ["rules"] });
     },
-    onError: sayFailed,
+    onError: (error) => {
+      sayFailed(error);
+      setDiscarding(false);
+      void client.invalidateQueries({ queryKey: ["rules"] });
+    },
   });
   const own = set.created_by === me.username;
   const compareWith = inForce && inForce.version !== set.version ? inForce : undefined;
@@ -126,7 +133,7 @@ function Version({ set, inForce, leadMs }: { set: RuleSet; inForce: RuleSet | un
         aside={
           set.state === "draft" && (
             <>
-              <Button small kind="danger" busy={discard.isPending} onClick={() => discard.mutate()}>
+              <Button small kind="danger" onClick={() => setDiscarding(true)}>
                 Discard
               </Button>
               <Button
@@ -148,6 +155,16 @@ function Version({ set, inForce, leadMs }: { set: RuleSet; inForce: RuleSet | un
         <RulesView set={set} compareWith={compareWith} />
       </Panel>
       {set.state === "draft" && <Backtest key={set.version} version={set.version} />}
+      <Confirm
+        open={discarding}
+        onClose={() => setDiscarding(false)}
+        onConfirm={() => discard.mutate()}
+        busy={discard.isPending}
+        title={`Discard version ${set.version}?`}
+        action="Discard"
+      >
+        It stays on record and can never be activated. To use its rules after all, draft from it.
+      </Confirm>
       <ActivateDialog set={set} leadMs={leadMs} open={activating} onClose={() => setActivating(false)} />
     </div>
   );

@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 import type { RuleSet, RulesBody } from "@/api/types";
-import { BREAKS, SEVERITIES, sourceLabel } from "@/lib/labels";
+import { BREAK_NAMES, BREAKS, SEVERITIES, sourceLabel } from "@/lib/labels";
 import { money } from "@/lib/money";
 import { fineSpan } from "@/lib/time";
 import { At } from "@/ui/Time";
@@ -44,9 +44,9 @@ export function ruleLines(body: RulesBody): RuleLine[] {
       value: tolerance(each.absolute_minor, each.bps, currency),
     });
   }
-  for (const [kind, level] of Object.entries(body.severities.kinds)) {
-    const label = BREAKS[kind as keyof typeof BREAKS]?.label ?? kind;
-    lines.push({ group: "Severity by kind", name: label, value: level ? SEVERITIES[level] : "" });
+  for (const kind of BREAK_NAMES) {
+    const level = body.severities.kinds[kind];
+    if (level) lines.push({ group: "Severity by kind", name: BREAKS[kind].label, value: SEVERITIES[level] });
   }
   for (const [currency, levels] of Object.entries(body.severities.amounts).sort()) {
     lines.push({
@@ -117,7 +117,10 @@ function Facts({ set }: { set: RuleSet }) {
   ];
   if (set.activated_by) facts.push(["Activated", `by ${set.activated_by}`]);
   if (set.effective_from !== null)
-    facts.push(["Judges arrivals from", <At key="from" at={set.effective_from} />]);
+    facts.push([
+      "Judges arrivals from",
+      set.effective_from > 0 ? <At key="from" at={set.effective_from} /> : "the beginning",
+    ]);
   if (set.note) facts.push(["Note", set.note]);
   return (
     <dl className={s.facts}>

@@ -24,7 +24,8 @@ export function Comparison({ detail }: { detail: TransactionDetail }) {
   ]);
   const found = new Map(detail.differences.map((each) => [`${each.source}.${each.field}`, each]));
   const allowed: Record<Field, string> = {
-    amount_minor: money(rules.amount_tolerance_minor, result.currency),
+    amount_minor:
+      rules.amount_tolerance_minor > 0 ? money(rules.amount_tolerance_minor, result.currency) : "none",
     currency: "none",
     status: "none",
     event_time: fineSpan(rules.time_tolerance_ms),

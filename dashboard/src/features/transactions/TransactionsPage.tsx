@@ -148,7 +148,8 @@ function List({
   const query = useMemo(() => transactionQuery(search), [search]);
   const found = useInfiniteQuery(queries.transactions(query));
   const rows = useMemo(() => found.data?.pages.flatMap((page) => page.items) ?? [], [found.data]);
-  const shown = useDeferredValue(rows);
+  const deferred = useDeferredValue(rows);
+  const shown = deferred.length > 0 ? deferred : rows; // never "nothing matches" for the moment before the first rows
   const known = useMemo(() => new Set(rows.map(rowId)), [rows]);
   const [activeId, setActiveId] = useState<string>();
   const sources = useSourceNames();

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { type FormEvent, useId, useState } from "react";
 import { Button } from "@/ui/Button";
 import { Dialog } from "@/ui/Dialog";
 import { Field, Input } from "@/ui/Field";
@@ -17,11 +17,16 @@ export function ViewsMenu({
   const [views, setViews] = useState(savedViews);
   const [naming, setNaming] = useState(false);
   const [name, setName] = useState("");
-  const save = () => {
+  const form = useId();
+  const save = (event: FormEvent) => {
+    event.preventDefault();
+    if (name.trim() === "") return;
     setViews(saveView({ name: name.trim(), search }));
     setNaming(false);
+    setName("");
     say("View saved", "It is kept in this browser.");
   };
+  const replaces = views.some((view) => view.name === name.trim());
   return (
     <>
       <Menu trigger={<Button icon="bookmark">Views</Button>}>
@@ -52,14 +57,19 @@ export function ViewsMenu({
         title="Save this view"
         description="Filters and order under a name, kept in this browser."
         foot={
-          <Button kind="primary" disabled={name.trim() === ""} onClick={save}>
-            Save
-          </Button>
+          <>
+            <Button onClick={() => setNaming(false)}>Cancel</Button>
+            <Button kind="primary" type="submit" form={form} disabled={name.trim() === ""}>
+              Save
+            </Button>
+          </>
         }
       >
-        <Field label="Name">
-          <Input value={name} maxLength={60} onChange={(event) => setName(event.target.value)} />
-        </Field>
+        <form id={form} onSubmit={save}>
+          <Field label="Name" hint={replaces && "Takes the place of the view of this name"}>
+            <Input value={name} maxLength={60} onChange={(event) => setName(event.target.value)} />
+          </Field>
+        </form>
       </Dialog>
     </>
   );
