@@ -192,6 +192,8 @@ class Stack:
             (self.settings.state_dir / ENDPOINTS_FILE).unlink(missing_ok=True)
         if wipe:
             shutil.rmtree(self.settings.state_dir)
+            for made in ("context", "parts"):  # they hold certificates and passwords that are gone now
+                self.__dict__.pop(made, None)
         return running
 
     def status(self) -> list[ServiceStatus]:

@@ -19,6 +19,7 @@ from confluent_kafka.admin import ConfigResource
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from cluster.endpoints import Endpoints
+from cluster.settings import Settings
 from cluster.stack.kafka import admin_client, ensure_topics
 from cluster.stack.stack import Plan, PortTakenError, Stack
 
@@ -195,6 +196,13 @@ def test_everything_listens_on_loopback_only(running_stack):
 
 
 # Starting again
+
+
+def test_a_wiped_stack_makes_its_certificates_anew(tmp_path):
+    wiped = Stack(Settings(state_dir=tmp_path / "state"))
+    before = wiped.context.certificates.ca_file.read_bytes()
+    wiped.down(wipe=True)
+    assert wiped.context.certificates.ca_file.read_bytes() != before
 
 
 def test_a_second_up_leaves_everything_as_it_is(running_stack):
