@@ -255,7 +255,7 @@ class MatcherShard:
         result = core.step(self._state, arrived, self._rules(), self._ages, now)
         self._state = result.state
         self._counts["redeliveries"] += len(result.redeliveries)
-        self._counts["final"] += len(result.final) + len(result.replacing.filter("final"))
+        self._counts["final"] += len(result.final) + int(result.replacing["final"].sum())
         self._emit(
             events=logged,
             redeliveries=result.redeliveries,

@@ -19,34 +19,69 @@ group-by. The others (a few in a hundred) are worked out again by `_special`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from actors.matching.frames import CURRENCY, RESULT_SCHEMA, empty, with_leg_columns
-from schemas.events import SourceSpec, Status
+from schemas.events import AMOUNT_MINOR_MAX, SOURCES_MAX, SourceSpec, Status
 from schemas.rules import Rulebook, RuleSet
 from schemas.verdicts import LEG_SEPARATOR, Break, Verdict
 
-AS_WRITTEN = pl.QueryOptFlags.none()  # plans here are short and in order; to optimise them costs more than it saves
+_AS_WRITTEN = pl.QueryOptFlags.none()
+_NOTHING: Mapping[str, pl.Expr] = {}
 _LEG_ORDER = ("event_time", "arrival", "offset", "partition")
 _LOG_ORDER = ("arrival", "source", "partition", "offset")
+_COMPARED = (
+    "txn_id",
+    "key_group",
+    "source",
+    "bit",
+    "status",
+    "amount_minor",
+    "currency",
+    "event_time",
+    "arrival",
+    "leg",
+    "seq",
+)
+# Amount, source and currency of a leg as one 64-bit number that orders legs by amount: room for each of the latter two.
+_SOURCES = 16
+_CURRENCIES = 512
+assert SOURCES_MAX < _SOURCES and len(CURRENCY.categories) < _CURRENCIES  # noqa: PT018, S101
+assert ((AMOUNT_MINOR_MAX + 1) * _SOURCES + _SOURCES) * _CURRENCIES < 2**63  # noqa: S101
+
+
+def collected(plan: pl.LazyFrame) -> pl.DataFrame:
+    """The frame of a plan, worked out as it is written and in memory.
+
+    A step's time is in handing its operations to polars' thread and back, twice 0.1 ms each however few the rows; so
+    what follows each other is one plan. To optimise plans this short, or to stream them, costs more than it saves.
+    """
+    return plan.collect(engine="in-memory", optimizations=_AS_WRITTEN)
 
 
 def decide(
-    events: pl.DataFrame, rulebook: Rulebook, sources: Sequence[SourceSpec], watermarks: Sequence[int]
+    events: pl.DataFrame,
+    rulebook: Rulebook,
+    sources: Sequence[SourceSpec],
+    watermarks: Sequence[int],
+    carried: Mapping[str, pl.Expr] = _NOTHING,
 ) -> pl.DataFrame:
     """Results (RESULT_SCHEMA) of every transaction that has a row in `events` (EVENT_SCHEMA, all its events).
 
     `watermarks` gives per source id the arrival time in ms up to which that source has been read. A row that is not
-    final has verdict PENDING, revision 0 and provisional breaks.
+    final has verdict PENDING, revision 0 and provisional breaks. `carried` names columns that come with the results:
+    what each expression aggregates over the rows of a transaction.
     """
     if events.is_empty():
         return empty(RESULT_SCHEMA)
     events = with_leg_columns(events)
-    earliest, latest = events.select(low=pl.col("arrival").min(), high=pl.col("arrival").max()).row(0)
+    earliest, latest = events["arrival"].min(), events["arrival"].max()
+    if not (isinstance(earliest, int) and isinstance(latest, int)):
+        raise AssertionError("an event without arrival")
     if rulebook.at(earliest) is rulebook.at(latest):
-        return _decide_under(rulebook.at(earliest), events, sources, watermarks)
+        return _decide_under(rulebook.at(earliest), events, sources, watermarks, carried)
     first = pl.col("arrival").min().over("txn_id")
     parts: list[pl.DataFrame] = []
     starts = [rules.effective_from_ms for rules in rulebook.rule_sets[1:]]
@@ -58,7 +93,7 @@ def decide(
         )
         rows = events.filter(within)
         if not rows.is_empty():
-            parts.append(_decide_under(rules, rows, sources, watermarks))
+            parts.append(_decide_under(rules, rows, sources, watermarks, carried))
     return pl.concat(parts)
 
 
@@ -72,40 +107,44 @@ def drop_redeliveries(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
 
 
 def _decide_under(
-    rules: RuleSet, events: pl.DataFrame, sources: Sequence[SourceSpec], watermarks: Sequence[int]
+    rules: RuleSet,
+    events: pl.DataFrame,
+    sources: Sequence[SourceSpec],
+    watermarks: Sequence[int],
+    carried: Mapping[str, pl.Expr],
 ) -> pl.DataFrame:
     expected = sum(1 << index for index, source in enumerate(sources) if source.name in rules.expected_sources)
-    totals = _totals(events)
-    simple = totals.select(
-        (pl.col("present").bitwise_count_ones() == pl.col("n"))
+    # All are judged as if they were simple, in one plan with the test whether they are.
+    totals = _totals(events.lazy(), carried).with_columns(
+        conflict=pl.lit(value=False),
+        duplicate=pl.lit(value=False),
+        prefix_decided=pl.lit(value=False),
+        late=pl.lit(0, pl.Int32),
+        revision=pl.lit(1, pl.Int32),
+        simple=(pl.col("present").bitwise_count_ones() == pl.col("n"))
         & (pl.col("present") & ~expected == 0)
-        & (pl.col("last_arrival") - pl.col("first_arrival") <= rules.match_window_ms)
-    ).to_series()
-    plain = _judge(
-        totals.filter(simple).with_columns(
-            conflict=pl.lit(value=False),
-            duplicate=pl.lit(value=False),
-            prefix_decided=pl.lit(value=False),
-            late=pl.lit(0, pl.Int32),
-            revision=pl.lit(1, pl.Int32),
-        ),
-        events,
-        rules,
-        expected,
-        watermarks,
+        & (pl.col("last_arrival") - pl.col("first_arrival") <= rules.match_window_ms),
     )
-    if simple.all():
-        return plain
-    others = events.join(totals.filter(~simple).select("txn_id"), on="txn_id", how="semi")
-    totals, legs = _special(others, rules, sources, expected)
-    return pl.concat([plain, _judge(totals, legs, rules, expected, watermarks)])
+    judged = _judge(totals, events, rules, expected, watermarks, (*carried, "simple"))
+    if judged["simple"].all():
+        return judged.drop("simple")
+    others = judged.lazy().filter(~pl.col("simple")).select("txn_id", *carried)
+    totals, legs = _special(collected(events.lazy().join(others, on="txn_id", how="semi")), rules, sources, expected)
+    special = _judge(totals.join(others, on="txn_id"), legs, rules, expected, watermarks, tuple(carried))
+    return collected(pl.concat([judged.lazy().filter("simple").drop("simple"), special.lazy()]))
 
 
-def _totals(legs: pl.DataFrame) -> pl.DataFrame:
-    """Per transaction what comparison needs. `present` is a sum of bits: its population is n only if all differ."""
-    currency = pl.col("currency").to_physical()
-    totals = (
-        legs.sort("source", maintain_order=True)
+def _totals(legs: pl.LazyFrame, carried: Mapping[str, pl.Expr] = _NOTHING) -> pl.LazyFrame:
+    """Per transaction what comparison needs. `present` is a sum of bits: its population is n only if all differ.
+
+    Amount and currency are those of the largest leg, the first in source order of several: one number orders them so.
+    """
+    currency = pl.col("currency").to_physical().cast(pl.Int64)
+    largest = (pl.col("amount_minor") * _SOURCES + (_SOURCES - 1 - pl.col("source").cast(pl.Int64))) * _CURRENCIES
+    needed = dict.fromkeys([*_COMPARED, *(name for one in carried.values() for name in one.meta.root_names())])
+    return (
+        legs.select(*needed, rank=largest + currency)
+        .sort("source", maintain_order=True)
         .group_by("txn_id")
         .agg(
             pl.col("key_group").first(),
@@ -114,42 +153,32 @@ def _totals(legs: pl.DataFrame) -> pl.DataFrame:
             open_legs=pl.col("bit").filter(pl.col("status") == Status.PENDING).sum(),
             amount_low=pl.col("amount_minor").min(),
             amount_minor=pl.col("amount_minor").max(),
-            currency_low=currency.min(),
-            currency_high=currency.max(),
+            currency_low=pl.col("currency").to_physical().min(),
+            currency_high=pl.col("currency").to_physical().max(),
             status_low=pl.col("status").min(),
             status_high=pl.col("status").max(),
             event_time_low=pl.col("event_time").min(),
             event_time_high=pl.col("event_time").max(),
             first_arrival=pl.col("arrival").min(),
             last_arrival=pl.col("arrival").max(),
-            currency=pl.col("currency").first(),
+            currency=pl.col("rank").max(),
             legs=pl.col("leg"),
             event_seqs=pl.col("seq"),
+            **carried,
+        )
+        .with_columns(
+            pl.col("legs").list.join(LEG_SEPARATOR),
+            (pl.col("currency") % _CURRENCIES).cast(pl.UInt8).cat.to(CURRENCY),
         )
     )
-    mixed = totals.filter(pl.col("currency_low") != pl.col("currency_high"))
-    if not mixed.is_empty():
-        totals = _with_currency_of_largest(totals, legs.join(mixed, on="txn_id", how="semi"))
-    return totals.with_columns(pl.col("legs").list.join(LEG_SEPARATOR))
-
-
-def _with_currency_of_largest(totals: pl.DataFrame, legs: pl.DataFrame) -> pl.DataFrame:
-    """Amount and currency of one leg: where currencies differ, the currency is that of the (first) largest leg."""
-    largest = (
-        legs.sort("source", maintain_order=True)
-        .group_by("txn_id")
-        .agg(of_largest=pl.col("currency").get(pl.col("amount_minor").arg_max()))
-    )
-    joined = totals.join(largest, on="txn_id", how="left", maintain_order="left")
-    return joined.with_columns(currency=pl.coalesce("of_largest", "currency")).drop("of_largest")
 
 
 def _special(
     events: pl.DataFrame, rules: RuleSet, sources: Sequence[SourceSpec], expected: int
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """Totals and legs of transactions with several events of a source, optional sources, or late arrivals."""
     distinct, _ = drop_redeliveries(events)
-    ordered = distinct.sort("txn_id", "source", *_LEG_ORDER).with_row_index("rank")
+    ordered = distinct.lazy().sort("txn_id", "source", *_LEG_ORDER).with_row_index("rank")
     pairs = ordered.with_columns(
         same_source=(
             (pl.col("txn_id") == pl.col("txn_id").shift(1)) & (pl.col("source") == pl.col("source").shift(1))
@@ -166,11 +195,15 @@ def _special(
     )
     duplicate = pl.col("same_source") & pl.col("same_money") & pl.col("same_status")
     update = pl.col("same_source") & pl.col("same_money") & pl.col("progress")
-    kinds = pairs.with_columns(duplicate=duplicate, conflict=pl.col("same_source") & ~duplicate & ~update)
+    kinds = collected(pairs.with_columns(duplicate=duplicate, conflict=pl.col("same_source") & ~duplicate & ~update))
 
-    history = kinds.sort("txn_id", *_LOG_ORDER).with_columns(
-        position=pl.int_range(pl.len(), dtype=pl.Int32).over("txn_id"),
-        closes_at=pl.col("arrival").min().over("txn_id") + rules.match_window_ms,
+    history = (
+        kinds.lazy()
+        .sort("txn_id", *_LOG_ORDER)
+        .with_columns(
+            position=pl.int_range(pl.len(), dtype=pl.Int32).over("txn_id"),
+            closes_at=pl.col("arrival").min().over("txn_id") + rules.match_window_ms,
+        )
     )
     is_late = pl.col("arrival") > pl.col("closes_at")
     history = history.with_columns(complete=_complete_prefixes(sources, expected), is_late=is_late)
@@ -194,8 +227,8 @@ def _special(
         )
         .with_columns(revision=1 + pl.coalesce("after_decision", "late_events"))
     )
-    legs = ordered.drop("rank").filter(pairs["is_leg"])
-    totals = _totals(legs).drop("first_arrival", "last_arrival", "event_seqs").join(story, on="txn_id")
+    legs = collected(kinds.lazy().filter("is_leg").select(events.columns))
+    totals = _totals(legs.lazy()).drop("first_arrival", "last_arrival", "event_seqs").join(story, on="txn_id")
     return totals.drop("late_events", "after_decision"), legs
 
 
@@ -215,11 +248,18 @@ def _complete_prefixes(sources: Sequence[SourceSpec], expected: int) -> pl.Expr:
 
 
 def _judge(
-    totals: pl.DataFrame, legs: pl.DataFrame, rules: RuleSet, expected: int, watermarks: Sequence[int]
+    totals: pl.LazyFrame,
+    legs: pl.DataFrame,
+    rules: RuleSet,
+    expected: int,
+    watermarks: Sequence[int],
+    carried: Sequence[str],
 ) -> pl.DataFrame:
-    """Breaks, decision and verdict from per-transaction totals."""
+    """Breaks, decision and verdict from per-transaction totals; columns named in `carried` are passed on."""
     closes_at = pl.col("first_arrival") + rules.match_window_ms
-    allowed = _allowed_spread(totals, legs, rules)
+    if not _tolerates_nothing(rules):
+        totals = _with_allowed_spread(collected(totals), legs, rules).lazy()
+    allowed = pl.lit(0, pl.Int64) if _tolerates_nothing(rules) else pl.col("allowed")
     closed = pl.lit(value=True)
     for index, watermark in enumerate(watermarks):
         closed &= (pl.col("waits") & (1 << index) == 0) | (pl.col("closes_at") < watermark)
@@ -244,9 +284,8 @@ def _judge(
         .then(Verdict.MATCHED.value)
         .otherwise(Verdict.MISMATCHED.value)
     )
-    return (
-        totals.lazy()  # one plan: each eager step would cost a quarter of a millisecond, however few the rows
-        .with_columns(
+    return collected(
+        totals.with_columns(
             missing=pl.lit(expected, pl.Int32) & ~pl.col("present"),
             spread_minor=pl.col("amount_minor") - pl.col("amount_low"),
             closes_at=closes_at,
@@ -261,15 +300,16 @@ def _judge(
             missing=pl.when(pl.col("final")).then(pl.col("missing")).otherwise(0),
             rules_version=pl.lit(rules.version, pl.Int32),
         )
-        .select(pl.col(name).cast(dtype) for name, dtype in RESULT_SCHEMA.items())
-        .collect(optimizations=AS_WRITTEN)
+        .select(*(pl.col(name).cast(dtype) for name, dtype in RESULT_SCHEMA.items()), *carried)
     )
 
 
-def _allowed_spread(totals: pl.DataFrame, legs: pl.DataFrame, rules: RuleSet) -> pl.Series | pl.Expr:
-    """Largest spread that still agrees, in minor units: the strictest among the currencies of the legs."""
-    if not rules.tolerances and rules.default_tolerance.absolute_minor == rules.default_tolerance.bps == 0:
-        return pl.lit(0, pl.Int64)
+def _tolerates_nothing(rules: RuleSet) -> bool:
+    return not rules.tolerances and rules.default_tolerance.absolute_minor == rules.default_tolerance.bps == 0
+
+
+def _with_allowed_spread(totals: pl.DataFrame, legs: pl.DataFrame, rules: RuleSet) -> pl.DataFrame:
+    """Add `allowed`, the largest spread that still agrees, in minor units: the strictest of the legs' currencies."""
     names = CURRENCY.categories
     tolerances = pl.DataFrame(
         {
@@ -283,10 +323,11 @@ def _allowed_spread(totals: pl.DataFrame, legs: pl.DataFrame, rules: RuleSet) ->
     # floor(largest * bps / 10,000) without the product overflowing 64 bits
     relative = largest // 10_000 * pl.col("bps") + largest % 10_000 * pl.col("bps") // 10_000
     strictest = (
-        legs.select("txn_id", "currency")
-        .join(totals.select("txn_id", largest="amount_minor"), on="txn_id")
-        .join(tolerances, on="currency")
+        legs.lazy()
+        .select("txn_id", "currency")
+        .join(totals.lazy().select("txn_id", largest="amount_minor"), on="txn_id")
+        .join(tolerances.lazy(), on="currency")
         .group_by("txn_id")
         .agg(allowed=pl.max_horizontal(pl.col("absolute_minor"), relative).min())
     )
-    return totals.select("txn_id").join(strictest, on="txn_id", how="left", maintain_order="left")["allowed"]
+    return collected(totals.lazy().join(strictest, on="txn_id", how="left"))

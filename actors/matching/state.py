@@ -9,13 +9,14 @@ takes it, a batch and the watermarks, and gives the next state and what to write
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
 
-from actors.matching.decide import decide, drop_redeliveries
+from actors.matching.decide import collected, decide, drop_redeliveries
 from actors.matching.frames import EVENT_SCHEMA, NO_EVENTS, NO_RESULTS, RESULT_SCHEMA, empty, with_leg_columns
 from schemas.events import SourceSpec
 from schemas.rules import Rulebook
@@ -118,40 +119,98 @@ def step(state: State, arrived: pl.DataFrame, rules: Rules, ages: Ages, now_ms: 
     pending = state.pending
     if pending.is_empty() and arrived.is_empty():
         return Step(state, NO_RESULTS, NO_RESULTS, NO_EVENTS)
-    wake = (pl.col("published") == UNPUBLISHED) & pl.col("checked") & (pl.col("seen_ms") <= now_ms - ages.show_ms)
-    wake |= is_due(rules.watermarks)
-    if not arrived.is_empty():
-        wake |= pl.col("hash").is_in(arrived["hash"].implode())
-    awake = pending.select(wake).to_series()
-    rows = pl.concat([pending.filter(awake), arrived])
+    touched, resting = _split(pending, _awake(arrived, rules, ages, now_ms))
+    rows = pl.concat([touched, arrived]) if len(touched) else arrived
     if rows.is_empty():
         return Step(state, NO_RESULTS, NO_RESULTS, NO_EVENTS)
-    resting = pending.filter(~awake)
     rows, redeliveries = _split_redeliveries(rows)
-    results = decide(rows, rules.rulebook, rules.sources, rules.watermarks)
-    results = results.join(_carried(rows, now_ms), on="txn_id", how="left", maintain_order="left")
+    results = _with_fate(decide(rows, rules.rulebook, rules.sources, rules.watermarks, _CARRIED), ages, now_ms)
+    kept = _still_open(rows, results)
+    return Step(
+        replace(state, pending=_compact(pl.concat([resting, kept]) if len(resting) else kept)),
+        _of_fate(results, _Fate.NEW),
+        pl.concat([_of_fate(results, _Fate.REPLACING), _of_fate(results, _Fate.SHOWN)]),
+        redeliveries.select(EVENT_SCHEMA.keys()) if len(redeliveries) else NO_EVENTS,
+    )
+
+
+class _Fate(enum.IntEnum):
+    """What becomes of a transaction that a step looked at."""
+
+    NEW = 0  # final, never shown before
+    REPLACING = 1  # final, over a provisional row
+    SHOWN = 2  # open, and shown as it looks now
+    OPEN = 3
+
+
+# What a transaction carries from its rows' earlier steps.
+_CARRIED: Final[Mapping[str, pl.Expr]] = {
+    "seen_ms": pl.col("seen_ms").min(),
+    "published": pl.col("published").max(),
+    "checked": pl.col("checked").any(),
+}
+
+
+def _awake(arrived: pl.DataFrame, rules: Rules, ages: Ages, now_ms: int) -> pl.Expr:
+    """Pending rows to look at: due, to be shown for their age, or of a transaction that `arrived` touches."""
+    awake = _to_show(ages, now_ms) | is_due(rules.watermarks)
+    return awake if arrived.is_empty() else awake | pl.col("hash").is_in(arrived["hash"].implode())
+
+
+def _to_show(ages: Ages, now_ms: int) -> pl.Expr:
+    return (pl.col("published") == UNPUBLISHED) & pl.col("checked") & (pl.col("seen_ms") <= now_ms - ages.show_ms)
+
+
+def _split(rows: pl.DataFrame, condition: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows that meet a condition, and the others."""
+    if rows.is_empty():
+        return rows, rows
+    met = rows.select(condition).to_series()
+    count = met.sum()
+    if not count:
+        return rows.clear(), rows
+    return (rows, rows.clear()) if count == len(rows) else (rows.filter(met), rows.filter(~met))
+
+
+def _with_fate(results: pl.DataFrame, ages: Ages, now_ms: int) -> pl.DataFrame:
+    """Add each transaction's `fate`, and what its rows carry on if it stays open."""
     # A missing leg is declared only after the ledger was asked; the unique key would catch it, at a rollback's cost.
-    hold = pl.col("final") & (pl.col("waits") != 0) & ~pl.col("checked")
-    final = results.filter(pl.col("final") & ~hold)
-    still_open = results.filter(~pl.col("final") | hold)
-    old = (pl.col("published") == UNPUBLISHED) & pl.col("checked") & (pl.col("seen_ms") <= now_ms - ages.show_ms)
+    final = pl.col("final") & ((pl.col("waits") == 0) | pl.col("checked"))
     # Nothing provisional before the ledger was asked, or it could come on top of a final result.
     told = pl.col("checked") & (pl.col("breaks") != 0) & (pl.col("breaks") != pl.col("published"))
-    shows = ~pl.col("final") & (told | old)
-    provisional = still_open.filter(shows)
-    still_open = still_open.with_columns(
+    shows = ~pl.col("final") & (told | _to_show(ages, now_ms))
+    fate = (
+        pl.when(final & (pl.col("published") == UNPUBLISHED))
+        .then(_Fate.NEW.value)
+        .when(final)
+        .then(_Fate.REPLACING.value)
+        .when(shows)
+        .then(_Fate.SHOWN.value)
+        .otherwise(_Fate.OPEN.value)
+    )
+    return results.with_columns(
+        fate=fate.cast(pl.UInt8),
         published=pl.when(shows).then(pl.col("breaks")).otherwise(pl.col("published")),
         suspect=pl.col("breaks") != 0,
     )
+
+
+def _of_fate(results: pl.DataFrame, fate: _Fate) -> pl.DataFrame:
+    """Results (RESULT_SCHEMA) of one fate."""
+    of_fate = results["fate"] == fate.value
+    if not of_fate.any():
+        return NO_RESULTS
+    return collected(results.lazy().filter(of_fate).select(RESULT_SCHEMA.keys()))
+
+
+def _still_open(rows: pl.DataFrame, results: pl.DataFrame) -> pl.DataFrame:
+    """Rows (PENDING_SCHEMA) of the transactions that stay open."""
+    is_open = results["fate"] >= _Fate.SHOWN.value
+    if not is_open.any():
+        return rows.clear()
     carry = ["seen_ms", "closes_at", "waits", "published", "checked", "suspect"]
-    kept = rows.drop(carry).join(still_open.select("txn_id", *carry), on="txn_id").select(PENDING_SCHEMA.keys())
-    was_published = pl.col("published") != UNPUBLISHED
-    return Step(
-        replace(state, pending=_compact(pl.concat([resting, kept]))),
-        final.filter(~was_published).select(RESULT_SCHEMA.keys()),
-        pl.concat([final.filter(was_published), provisional]).select(RESULT_SCHEMA.keys()),
-        redeliveries.select(EVENT_SCHEMA.keys()),
-    )
+    still_open = results.lazy().filter(is_open).select("txn_id", *carry)
+    return collected(rows.lazy().drop(carry).join(still_open, on="txn_id").select(PENDING_SCHEMA.keys()))
 
 
 def _compact(pending: pl.DataFrame) -> pl.DataFrame:
@@ -174,15 +233,6 @@ def _split_redeliveries(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
         return rows, rows.clear()
     distinct, redeliveries = drop_redeliveries(rows.filter(doubtful))
     return pl.concat([rows.filter(~doubtful), distinct]), redeliveries
-
-
-def _carried(rows: pl.DataFrame, now_ms: int) -> pl.DataFrame:
-    """Per transaction what its rows carry from earlier steps."""
-    return rows.group_by("txn_id").agg(
-        seen_ms=pl.col("seen_ms").min().fill_null(now_ms),
-        published=pl.col("published").max(),
-        checked=pl.col("checked").any(),
-    )
 
 
 def unchecked(
