@@ -105,16 +105,18 @@ def assemble(claim: Claim, decided: Sequence[Decided], first_seq: int, number: i
 
     def joined(name: str) -> pl.DataFrame:
         frames: list[pl.DataFrame] = [getattr(one, name) for one in decided if len(getattr(one, name))]
-        if not frames:
-            frames = [getattr(last, name)]
-        return pl.concat(frames)
+        return pl.concat(frames) if len(frames) > 1 else frames[0] if frames else getattr(last, name)
+
+    replacing = joined("replacing")
+    if sum(len(one.replacing) > 0 for one in decided) > 1:
+        replacing = replacing.unique("txn_id", keep="last", maintain_order=True)
 
     return Flush(
         claim=claim,
         events=joined("events"),
         redeliveries=joined("redeliveries"),
         final=joined("final"),
-        replacing=joined("replacing").unique("txn_id", keep="last", maintain_order=True),
+        replacing=replacing,
         revised=joined("revised"),
         superseded=joined("superseded"),
         dead_letters=[letter for one in decided for letter in one.dead_letters],

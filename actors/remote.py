@@ -50,6 +50,10 @@ _GC_THRESHOLDS: Final = (200_000, 20, 20)
 
 
 _NO_EVENTS: Final = empty(SENT_SCHEMA)
+# Arrow's stream format is read without a query plan, which is most of the work for few rows (0.1 against 0.8 ms); its
+# file format is the quicker one for many.
+_STREAMED_ROWS_MAX: Final = 4_000
+_IPC_FILE_MAGIC: Final = b"ARROW1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +84,22 @@ def pack(batch: Batch) -> tuple[Header, Any]:
     if batch.events.is_empty():
         return header, None
     buffer = io.BytesIO()
-    batch.events.write_ipc(buffer, compat_level=pl.CompatLevel.newest())
+    if len(batch.events) <= _STREAMED_ROWS_MAX:
+        batch.events.write_ipc_stream(buffer, compat_level=pl.CompatLevel.newest())
+    else:
+        batch.events.write_ipc(buffer, compat_level=pl.CompatLevel.newest())
     return header, np.frombuffer(buffer.getbuffer(), dtype=np.uint8)
 
 
 def unpack(header: Header, events: Any) -> Batch:
     """The inverse of `pack`."""
+    read: Callable[[io.BytesIO], pl.DataFrame] = pl.read_ipc
+    if events is not None and bytes(events[: len(_IPC_FILE_MAGIC)]) != _IPC_FILE_MAGIC:
+        read = pl.read_ipc_stream
     return Batch(
         ranges=header.ranges,
         watermarks_ms=header.watermarks_ms,
-        events=_NO_EVENTS if events is None else pl.read_ipc(io.BytesIO(events)),
+        events=_NO_EVENTS if events is None else read(io.BytesIO(events)),
         dead_letters=header.dead_letters,
         partition_counts=header.partition_counts,
     )

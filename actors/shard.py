@@ -246,8 +246,8 @@ class MatcherShard:
         logged, arrived = NO_LOGGED, _NONE_ARRIVED
         if count:
             seqs = pl.int_range(self._next_seq, self._next_seq + count, dtype=pl.Int64, eager=True)
-            logged = events.with_columns(seq=seqs).select(LOG_SCHEMA.keys())
-            arrived = core.open_events(logged.select(EVENT_SCHEMA.keys()), now)
+            logged = events.hstack([seqs.alias("seq")]).select(LOG_SCHEMA.keys())
+            arrived = core.open_events(logged, now)
         self._next_seq += count
         self._counts["events"] += count
         if self._state.spilled.height:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from datetime import date
 from typing import Final
 
 import pgpq
 import polars as pl
 
-from schemas.verdicts import Break, Verdict
+from actors.matching.decide import collected
+from schemas.verdicts import Verdict, break_names
+
+# By metric, currency (none: empty) and what is counted: "n" or "amount_minor".
+Counts = Counter[tuple[str, str, str]]
 
 BLOCK_COLUMNS: Final = (
     "key_group",
@@ -80,23 +85,27 @@ def digest(copy_bytes: bytes) -> str:
 
 def block_rows(events: pl.DataFrame, written_on: date) -> pl.DataFrame:
     """Events (ports.LOG_SCHEMA) as rows of event_blocks: one a key group, the columns as lists in order of seq."""
-    columns = events.sort("key_group", "seq").select(
-        "key_group",
-        "seq",
-        "txn_id",
-        pl.col("source").cast(pl.Int16),
-        "event_id",
-        "amount_minor",
-        pl.col("currency").cast(pl.String),
-        pl.col("status").cast(pl.Int16),
-        "account_id",
-        "original_txn_id",
-        event_time_ms="event_time",
-        arrival_ms="arrival",
-        kafka_partition="partition",
-        kafka_offset="offset",
+    columns = (
+        events.lazy()
+        .sort("key_group", "seq")
+        .select(
+            "key_group",
+            "seq",
+            "txn_id",
+            pl.col("source").cast(pl.Int16),
+            "event_id",
+            "amount_minor",
+            pl.col("currency").cast(pl.String),
+            pl.col("status").cast(pl.Int16),
+            "account_id",
+            "original_txn_id",
+            event_time_ms="event_time",
+            arrival_ms="arrival",
+            kafka_partition="partition",
+            kafka_offset="offset",
+        )
     )
-    return (
+    return collected(
         columns.group_by("key_group", maintain_order=True)
         .agg(
             pl.all(),
@@ -111,38 +120,35 @@ def block_rows(events: pl.DataFrame, written_on: date) -> pl.DataFrame:
 
 def result_rows(results: pl.DataFrame, now_ms: int) -> pl.DataFrame:
     """Results (RESULT_SCHEMA) as rows of the table, decided now, in the order of its key."""
-    return (
-        results.sort("key_group", "txn_id")
-        .with_columns(decided_at=pl.lit(now_ms, pl.Int64))
-        .select(RESULT_COLUMNS)
+    return collected(
+        results.lazy()
+        .sort("key_group", "txn_id")
         .with_columns(
             pl.col("currency").cast(pl.String),
             timestamptz("first_arrival"),
             timestamptz("last_arrival"),
-            timestamptz("decided_at"),
+            decided_at=pl.lit(now_ms, pl.Int64).cast(pl.Datetime("ms", "UTC")).cast(pl.Datetime("us", "UTC")),
         )
+        .select(RESULT_COLUMNS)
     )
 
 
-def count_results(results: pl.DataFrame, sign: int) -> pl.DataFrame:
-    """Counters (metric, currency, n, amount_minor) that final results add, or take back with sign -1."""
-    schema = {"metric": pl.String, "currency": pl.String, "n": pl.Int64, "amount_minor": pl.Int64}
+def count_results(results: pl.DataFrame, sign: int) -> Counts:
+    """What final results add to the counters, or take back with sign -1."""
+    counts: Counts = Counter()
     if results.is_empty():
-        return pl.DataFrame(schema=schema)
-    final = results.filter("final")
-    parts: list[pl.DataFrame] = []
-
-    def add(rows: pl.DataFrame, metric: str) -> None:
-        if not rows.is_empty():
-            counted = rows.group_by(pl.col("currency").cast(pl.String)).agg(
-                n=pl.len().cast(pl.Int64) * sign, amount_minor=pl.col("amount_minor").sum() * sign
-            )
-            parts.append(counted.select(pl.lit(metric).alias("metric"), "currency", "n", "amount_minor"))
-
-    for verdict in (Verdict.MATCHED, Verdict.MISMATCHED):
-        add(final.filter(pl.col("verdict") == verdict), f"verdict.{verdict.name}")
-    broken = final.filter(pl.col("breaks") != 0)
-    for kind in Break:
-        add(broken.filter(pl.col("breaks") & kind.mask != 0), f"break.{kind.name}")
-    add(final.filter(pl.col("late") != 0), "late")
-    return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+        return counts
+    kinds = collected(
+        results.lazy()
+        .filter("final")
+        .group_by("verdict", "breaks", "currency", late=pl.col("late") != 0)
+        .agg(n=pl.len(), amount_minor=pl.col("amount_minor").sum())
+    )
+    for verdict, breaks, currency, late, n, amount_minor in kinds.iter_rows():
+        metrics = [f"verdict.{Verdict(verdict).name}", *(f"break.{name}" for name in break_names(breaks))]
+        if late:
+            metrics.append("late")
+        for metric in metrics:
+            counts[metric, currency, "n"] += sign * n
+            counts[metric, currency, "amount_minor"] += sign * amount_minor
+    return counts

@@ -36,6 +36,7 @@ from actors.adapters.copying import (
     result_rows,
     timestamptz,
 )
+from actors.matching.decide import collected
 from actors.matching.frames import CURRENCY, EVENT_SCHEMA, RESULT_SCHEMA, empty
 from actors.ports import AlreadyDecidedError, Claim, DeadLetter, Flush, Flushed, TopicPartition
 from schemas.audit import GENESIS, AuditEntry, entry_hash
@@ -188,7 +189,8 @@ class PostgresLedger:
     ) -> Flushed:
         written_on = datetime.fromtimestamp(now_ms / 1000, UTC).date()
         copy_bytes = encode(block_rows(flush.events, written_on)) if len(flush.events) else b""
-        changed = pl.concat([flush.final, flush.replacing, flush.revised]).with_columns(decided_at=pl.lit(now_ms))
+        results = pl.concat([flush.final.lazy(), flush.replacing.lazy(), flush.revised.lazy()])
+        changed = collected(results.with_columns(decided_at=pl.lit(now_ms)))
         entries = _audit_entries(flush, sources, now_ms, copy_bytes)
         audit_seq, audit_hash, audit_rows = _chain(flush.claim, entries)
         if copy_bytes:
@@ -322,18 +324,24 @@ async def _write_replacing(connection: asyncpg.Connection[Any], flush: Flush, no
 
 
 async def _count(connection: asyncpg.Connection[Any], flush: Flush, sources: Sequence[SourceSpec], now_ms: int) -> None:
-    parts = [count_results(rows, 1) for rows in (flush.final, flush.replacing, flush.revised)]
-    parts.append(count_results(flush.superseded, -1))
+    counts = count_results(flush.superseded, -1)
+    for rows in (flush.final, flush.replacing, flush.revised):
+        counts.update(count_results(rows, 1))
     plain = {"redelivery": len(flush.redeliveries), "dead_letter": len(flush.dead_letters)}
-    for index, n in flush.events.group_by("source").len().iter_rows():
-        plain[f"events.{sources[index].name}"] = n
-    others = [(name, "", n, 0) for name, n in plain.items() if n]
-    parts.append(pl.DataFrame(others, schema=parts[0].schema, orient="row"))
-    counters = pl.concat(parts).group_by("metric", "currency").agg(pl.col("n", "amount_minor").sum())
-    if counters.is_empty():
+    if len(flush.events):
+        for index, n in flush.events.group_by("source").len().iter_rows():
+            plain[f"events.{sources[index].name}"] = n
+    counts.update({(metric, "", "n"): n for metric, n in plain.items() if n})
+    keys = list(dict.fromkeys((metric, currency) for metric, currency, _ in counts))
+    if not keys:
         return
     minute = datetime.fromtimestamp(now_ms // 60_000 * 60, UTC)
-    columns = (counters[name].to_list() for name in ("metric", "currency", "n", "amount_minor"))
+    columns = (
+        [metric for metric, _ in keys],
+        [currency for _, currency in keys],
+        [counts[(*key, "n")] for key in keys],
+        [counts[(*key, "amount_minor")] for key in keys],
+    )
     await connection.execute(_SQL["count_stats"], flush.claim.key_group_from, minute, *columns)
 
 
@@ -363,11 +371,15 @@ def _audit_entries(flush: Flush, sources: Sequence[SourceSpec], now_ms: int, cop
     object_id = f"{flush.claim.key_group_from}-{flush.claim.key_group_to}"
     entries = [AuditEntry(at, actor, "flush", "key_groups", object_id, details)]
     names = [source.name for source in sources]
-    mismatched = pl.concat([flush.final, flush.replacing]).filter(pl.col("verdict") == Verdict.MISMATCHED)
-    for action, rows in (("verdict.mismatched", mismatched), ("verdict.revised", flush.revised)):
-        for row in rows.select(
-            "txn_id", "revision", "rules_version", "verdict", "breaks", "missing", "late"
-        ).iter_rows():
+    told = ("txn_id", "revision", "rules_version", "verdict", "breaks", "missing", "late")
+    mismatched = pl.concat([flush.final.lazy(), flush.replacing.lazy()]).filter(
+        pl.col("verdict") == Verdict.MISMATCHED.value
+    )
+    for action, rows in (
+        ("verdict.mismatched", collected(mismatched.select(told))),
+        ("verdict.revised", flush.revised.select(told)),
+    ):
+        for row in rows.iter_rows():
             txn_id, revision, rules_version, verdict, breaks, missing, late = row
             said = {
                 "revision": revision,

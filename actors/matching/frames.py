@@ -55,22 +55,25 @@ RESULT_SCHEMA: Final[dict[str, pl.DataType]] = {
 _LETTER: Final = pl.Enum(list(STATUS_LETTERS))
 
 
+def leg_columns() -> tuple[pl.Expr, pl.Expr]:
+    """`bit` (1 << source) and `leg` (the packed leg, schemas.verdicts); computed once per event, then carried."""
+    bit = pl.lit(1, pl.Int32) * pl.lit(2, pl.Int32).pow(pl.col("source")).cast(pl.Int32)
+    leg = pl.concat_str(
+        "source",
+        "amount_minor",
+        "currency",
+        pl.col("status").cat.to(_LETTER),
+        "event_time",
+        separator=":",
+    )
+    return bit.alias("bit"), leg.alias("leg")
+
+
 def with_leg_columns(events: pl.DataFrame) -> pl.DataFrame:
-    """Add `bit` (1 << source) and `leg` (the packed leg, schemas.verdicts); computed once per event, then carried."""
+    """Events with `leg_columns`, unless they have them."""
     if "leg" in events.columns:
         return events
-    return events.with_columns(
-        pl.col("currency").cast(CURRENCY),
-        bit=pl.lit(1, pl.Int32) * pl.lit(2, pl.Int32).pow(pl.col("source")).cast(pl.Int32),
-        leg=pl.concat_str(
-            "source",
-            "amount_minor",
-            "currency",
-            pl.col("status").cat.to(_LETTER),
-            "event_time",
-            separator=":",
-        ),
-    )
+    return events.with_columns(pl.col("currency").cast(CURRENCY), *leg_columns())
 
 
 def empty(schema: dict[str, pl.DataType]) -> pl.DataFrame:

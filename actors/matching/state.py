@@ -17,7 +17,7 @@ from typing import Final
 import polars as pl
 
 from actors.matching.decide import collected, decide, drop_redeliveries
-from actors.matching.frames import EVENT_SCHEMA, NO_EVENTS, NO_RESULTS, RESULT_SCHEMA, empty, with_leg_columns
+from actors.matching.frames import EVENT_SCHEMA, NO_EVENTS, NO_RESULTS, RESULT_SCHEMA, empty, leg_columns
 from schemas.events import SourceSpec
 from schemas.rules import Rulebook
 
@@ -97,17 +97,18 @@ class Step:
 
 def open_events(events: pl.DataFrame, now_ms: int) -> pl.DataFrame:
     """Events (EVENT_SCHEMA) as rows of the pending frame, not yet evaluated."""
-    return with_leg_columns(events).select(
-        *EVENT_SCHEMA,
-        "bit",
-        "leg",
-        hash=pl.col("txn_id").hash(),
-        seen_ms=pl.lit(now_ms, pl.Int64),
-        closes_at=pl.lit(0, pl.Int64),
-        waits=pl.lit(0, pl.Int32),
-        published=pl.lit(UNPUBLISHED, pl.Int16),
-        checked=pl.lit(value=False),
-        suspect=pl.lit(value=False),
+    return collected(
+        events.lazy().select(
+            *EVENT_SCHEMA,
+            *leg_columns(),
+            hash=pl.col("txn_id").hash(),
+            seen_ms=pl.lit(now_ms, pl.Int64),
+            closes_at=pl.lit(0, pl.Int64),
+            waits=pl.lit(0, pl.Int32),
+            published=pl.lit(UNPUBLISHED, pl.Int16),
+            checked=pl.lit(value=False),
+            suspect=pl.lit(value=False),
+        )
     )
 
 
