@@ -54,8 +54,13 @@ class ReaderOptions:
     partitions: tuple[TopicPartition, ...]
     batch_rows_max: int = 40_000  # records of one poll
     batch_wait_ms: int = 100  # how long a poll waits for more while there is little
-    busy_rows: int = 2_000  # a poll of this many records means there is much, and the next waits for company:
-    busy_wait_ms: int = 200  # small batches cost more an event than a moment's patience
+    # Every batch costs some milliseconds of CPU however few its rows, so where there is much, a poll waits for company:
+    busy_rows: int = 2_000  # records of a poll that mean there is much, if they came
+    busy_rate: int = 20_000  # so many a second
+    busy_wait_ms: int = 200
+    rush_rows: int = 10_000  # the same for a backlog, in which nobody waits for a single verdict
+    rush_rate: int = 50_000
+    rush_wait_ms: int = 500
     batches_in_flight_max: int = 3  # per shard; beyond it the reader waits
     watermark_interval_ms: int = 200
     watermark_grace_ms: int = 500  # covers clock skew between broker and reader, and replication
@@ -63,6 +68,14 @@ class ReaderOptions:
     commit_interval_ms: int = 2_000
     retry_interval_ms: int = 300
     shard_patience_ms: int = 5_000  # a shard that took no batch for so long is asked whether it lives
+
+    def patience_ms(self, records: int, elapsed_s: float) -> int:
+        """How long the next poll may wait, by what the last one brought in its time."""
+        if records >= max(self.rush_rows, self.rush_rate * elapsed_s):
+            return self.rush_wait_ms
+        if records >= max(self.busy_rows, self.busy_rate * elapsed_s):
+            return self.busy_wait_ms
+        return self.batch_wait_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +142,7 @@ class PartitionReader:
         self._counts_seen_ms = 0
         self._tickets: list[deque[Ticket]] = [deque() for _ in self._shards]
         self._safe: list[dict[TopicPartition, int]] = [{} for _ in self._shards]
-        self._busy = False
+        self._patience_ms = options.batch_wait_ms
         self._ticked_ms = 0
         self._committed_ms = 0
         self._events = {source.name: 0 for source in sources}
@@ -243,9 +256,9 @@ class PartitionReader:
         if self._paused.is_set():
             self._stopping.wait(options.batch_wait_ms / 1000)
             return 0
-        wait_ms = options.busy_wait_ms if self._busy else options.batch_wait_ms
-        polled = self._log.poll(options.batch_rows_max, wait_ms / 1000)
-        self._busy = len(polled.values) >= options.busy_rows
+        began_s = time.monotonic()
+        polled = self._log.poll(options.batch_rows_max, self._patience_ms / 1000)
+        self._patience_ms = options.patience_ms(len(polled.values), time.monotonic() - began_s)
         tick = now - self._ticked_ms >= options.watermark_interval_ms
         if not polled.values and not tick:
             return 0

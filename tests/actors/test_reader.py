@@ -89,7 +89,9 @@ class Rig:
         self.shards = shards or (Recorder(),)
         keys = tuple((topic, partition) for topic in topics for partition in range(partitions))
         self.reader = PartitionReader(
-            ReaderOptions("reader-0", keys, batch_wait_ms=1, busy_wait_ms=1, retry_interval_ms=1, **options),
+            ReaderOptions(
+                "reader-0", keys, batch_wait_ms=1, busy_wait_ms=1, rush_wait_ms=1, retry_interval_ms=1, **options
+            ),
             DEFAULT_SOURCES,
             MemoryEventLog(self.broker),
             lookup,
@@ -589,3 +591,12 @@ def test_a_shard_that_died_with_records_on_their_way_never_calls_them_missing(li
     [row] = line.database.results.values()
     assert (row["verdict"], row["revision"], row["missing"]) == (Verdict.MATCHED, 1, 0)
     assert line.database.history == []
+
+
+@pytest.mark.parametrize(
+    ("records", "elapsed_s", "waits_ms"),
+    [(0, 0.1, 100), (500, 0.1, 100), (500, 0.001, 100), (2_500, 0.1, 200), (2_500, 0.2, 100), (12_000, 0.2, 500)],
+    ids=["nothing", "little", "few at once", "much", "few a second", "a backlog"],
+)
+def test_a_poll_waits_the_longer_the_more_there_is(records, elapsed_s, waits_ms):
+    assert ReaderOptions("reader-0", ()).patience_ms(records, elapsed_s) == waits_ms
