@@ -5,10 +5,12 @@ Every port has an in-memory twin in actors/adapters/memory.py; one contract suit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from actors.matching.frames import EVENT_SCHEMA, NO_EVENTS, NO_RESULTS, empty
@@ -188,14 +190,34 @@ class Feed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """Records as they came from the log: parallel lists, one entry a record."""
+    """Records as they came from the log: one entry a record in each, those of a partition in order of offset."""
 
-    topics: Sequence[str]
-    partitions: Sequence[int]
-    offsets: Sequence[int]
-    arrivals_ms: Sequence[int]
-    keys: Sequence[bytes | None]
+    partitions: Sequence[TopicPartition]  # that records came from, each once
+    origin: npt.NDArray[np.intp]  # position in `partitions`
+    offsets: npt.NDArray[np.int64]
+    arrivals_ms: npt.NDArray[np.int64]
     values: Sequence[bytes | None]
+    key_of: Callable[[int], bytes | None]  # asked only for records that are set aside
+
+    @classmethod
+    def of(
+        cls,
+        origins: Sequence[TopicPartition],
+        offsets: Sequence[int],
+        arrivals_ms: Sequence[int],
+        values: Sequence[bytes | None],
+        key_of: Callable[[int], bytes | None],
+    ) -> Self:
+        """From the partition of each record, and lists beside it."""
+        places = {key: place for place, key in enumerate(dict.fromkeys(origins))}
+        return cls(
+            partitions=tuple(places),
+            origin=np.array([places[key] for key in origins], dtype=np.intp),
+            offsets=np.array(offsets, dtype=np.int64),
+            arrivals_ms=np.array(arrivals_ms, dtype=np.int64),
+            values=values,
+            key_of=key_of,
+        )
 
 
 class EventLog(Protocol):

@@ -24,9 +24,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import structlog
 
+from actors.matching.decide import collected
 from actors.matching.frames import CURRENCY
 from actors.ports import (
     LOG_SCHEMA,
@@ -39,7 +41,7 @@ from actors.ports import (
     Ticket,
     TopicPartition,
 )
-from schemas.codec import SOURCE_SYMBOLS, SchemaLookup, decode_batch, validate
+from schemas.codec import SOURCE_SYMBOLS, Reject, SchemaLookup, decode_batch, validate
 from schemas.errors import GapError, LostRecordsError, ShardLostError, TransientError
 from schemas.events import KEY_GROUPS, SourceSpec, key_group_of_position
 
@@ -276,54 +278,63 @@ class PartitionReader:
         """Decode and check a poll; ranges cover every record read, good or bad."""
         if not polled.values:
             return [], pl.DataFrame(schema=SENT_SCHEMA), []
-        arrivals = np.array(polled.arrivals_ms, dtype=np.int64)
-        owners = np.array([self._symbol_of[topic] for topic in polled.topics], dtype=np.uint8)
+        origin, arrivals = polled.origin, polled.arrivals_ms
+        owners = np.array([self._symbol_of[topic] for topic, _ in polled.partitions], dtype=np.uint8)[origin]
         decoded = validate(decode_batch(polled.values, self._lookup), owners, arrivals)
         rows = decoded.events["row"].to_numpy()
-        by_symbol = {symbol: self._source_of[topic] for topic, symbol in self._symbol_of.items()}
+        # An accepted event's source owns the topic that it came by.
+        sources = np.array([self._source_of[topic] for topic, _ in polled.partitions], dtype=np.uint8)[origin[rows]]
+        numbers = np.array([partition for _, partition in polled.partitions], dtype=np.int32)
         ids = [zlib.crc32(txn_id) % KEY_GROUPS for txn_id in decoded.events["txn_id"].cast(pl.Binary).to_list()]
-        events = decoded.events.with_columns(
-            pl.col("source").replace_strict(list(by_symbol), list(by_symbol.values()), return_dtype=pl.UInt8),
-            pl.col("currency").cast(CURRENCY),
-            key_group=pl.Series(ids, dtype=pl.Int16),
-            arrival=pl.Series(arrivals[rows]),
-            partition=pl.Series(np.array(polled.partitions, dtype=np.int32)[rows]),
-            offset=pl.Series(np.array(polled.offsets, dtype=np.int64)[rows]),
-        ).select(SENT_SCHEMA.keys())
-        letters = [
-            DeadLetter(
-                key_group=key_group_of_position(polled.partitions[reject.row], polled.offsets[reject.row]),
-                topic=polled.topics[reject.row],
-                partition=polled.partitions[reject.row],
-                offset=polled.offsets[reject.row],
-                arrival_ms=polled.arrivals_ms[reject.row],
-                reason=reject.reason.value,
-                detail=reject.detail,
-                key=polled.keys[reject.row],
-                payload=polled.values[reject.row],
+        events = collected(
+            decoded.events.lazy()
+            .with_columns(
+                pl.col("currency").cast(CURRENCY),
+                source=pl.Series(sources),
+                key_group=pl.Series(ids, dtype=pl.Int16),
+                arrival=pl.Series(arrivals[rows]),
+                partition=pl.Series(numbers[origin[rows]]),
+                offset=pl.Series(polled.offsets[rows]),
             )
-            for reject in decoded.rejects
-        ]
-        for source, count, newest in (
-            events.group_by("source").agg(n=pl.len(), newest=pl.col("arrival").max()).iter_rows()
-        ):
-            self._events[self._sources[source].name] += count
-            self._last_arrival_ms[self._sources[source].name] = newest
-        self._dead_letters += len(letters)
+            .select(SENT_SCHEMA.keys())
+        )
+        letters = [self._letter(polled, reject) for reject in decoded.rejects]
+        self._count(sources, arrivals[rows], len(letters))
         return self._ranges(polled), events, letters
+
+    def _letter(self, polled: Polled, reject: Reject) -> DeadLetter:
+        topic, partition = polled.partitions[polled.origin[reject.row]]
+        offset = int(polled.offsets[reject.row])
+        return DeadLetter(
+            key_group=key_group_of_position(partition, offset),
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            arrival_ms=int(polled.arrivals_ms[reject.row]),
+            reason=reject.reason.value,
+            detail=reject.detail,
+            key=polled.key_of(reject.row),
+            payload=polled.values[reject.row],
+        )
+
+    def _count(self, sources: npt.NDArray[np.uint8], arrivals_ms: npt.NDArray[np.int64], dead_letters: int) -> None:
+        """Move the counters that `status` tells on."""
+        for source, count in enumerate(np.bincount(sources)):
+            if count:
+                name = self._sources[source].name
+                self._events[name] += int(count)
+                self._last_arrival_ms[name] = int(arrivals_ms[sources == source].max())
+        self._dead_letters += dead_letters
 
     def _ranges(self, polled: Polled) -> list[OffsetRange]:
         """What this poll covers: from where each partition stood to behind its last record."""
-        last: dict[TopicPartition, tuple[int, int]] = {}
-        for topic, partition, offset, arrival in zip(
-            polled.topics, polled.partitions, polled.offsets, polled.arrivals_ms, strict=True
-        ):
-            last[topic, partition] = (offset, arrival)
         ranges: list[OffsetRange] = []
-        for key, (offset, arrival) in last.items():
-            ranges.append(OffsetRange(*key, self._next[key], offset + 1, self._first[key]))
-            self._next[key] = offset + 1
-            self._raise_watermark(key, arrival)
+        for place, key in enumerate(polled.partitions):
+            last = np.flatnonzero(polled.origin == place)[-1]
+            stop = int(polled.offsets[last]) + 1
+            ranges.append(OffsetRange(*key, self._next[key], stop, self._first[key]))
+            self._next[key] = stop
+            self._raise_watermark(key, int(polled.arrivals_ms[last]))
         return ranges
 
     def _raise_watermark(self, key: TopicPartition, arrival_ms: int) -> None:

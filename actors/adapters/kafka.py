@@ -88,20 +88,17 @@ class KafkaEventLog:
     def poll(self, records_max: int, timeout_s: float) -> Polled:
         """See actors.ports.EventLog."""
         messages = self._consumer.consume(records_max, timeout_s)
-        records = [message for message in messages if message.error() is None]
-        if len(records) < len(messages):
-            for message in messages:
-                error = message.error()
-                if error is not None:
-                    self._on_error(message, error)
+        errors = [message for message in messages if message.error() is not None]
+        records = [message for message in messages if message.error() is None] if errors else messages
+        for message in errors:
+            self._on_error(message, cast("KafkaError", message.error()))
         # A record without an error has all of these, but the client's types cannot say so.
-        return Polled(
-            topics=cast("list[str]", [message.topic() for message in records]),
-            partitions=cast("list[int]", [message.partition() for message in records]),
+        return Polled.of(
+            origins=cast("list[TopicPartition]", [(message.topic(), message.partition()) for message in records]),
             offsets=cast("list[int]", [message.offset() for message in records]),
             arrivals_ms=[message.timestamp()[1] for message in records],
-            keys=cast("list[bytes | None]", [message.key() for message in records]),
             values=cast("list[bytes | None]", [message.value() for message in records]),
+            key_of=lambda row: records[row].key(),
         )
 
     def reached(self, partition: TopicPartition) -> int:

@@ -378,13 +378,12 @@ class MemoryEventLog:
                     taken.append((topic, partition, stop, records[stop]))
                 stop += 1
             self._at[topic, partition] = stop
-        return Polled(
-            topics=[topic for topic, _, _, _ in taken],
-            partitions=[partition for _, partition, _, _ in taken],
+        return Polled.of(
+            origins=[(topic, partition) for topic, partition, _, _ in taken],
             offsets=[offset for _, _, offset, _ in taken],
             arrivals_ms=[record.arrival_ms for _, _, _, record in taken],
-            keys=[record.key for _, _, _, record in taken],
             values=[record.value for _, _, _, record in taken],
+            key_of=lambda row: taken[row][3].key,
         )
 
     def reached(self, partition: TopicPartition) -> int:

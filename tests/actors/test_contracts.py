@@ -379,7 +379,12 @@ class LogRig:
         deadline = time.monotonic() + 30
         while len(records) < wanted and time.monotonic() < deadline:
             polled = self.log.poll(100, 0.2)
-            records += zip(polled.topics, polled.partitions, polled.offsets, polled.keys, polled.values, strict=True)
+            records += [
+                (*polled.partitions[origin], int(offset), polled.key_of(row), value)
+                for row, (origin, offset, value) in enumerate(
+                    zip(polled.origin, polled.offsets, polled.values, strict=True)
+                )
+            ]
         return sorted(records)
 
 
