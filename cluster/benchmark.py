@@ -2,7 +2,8 @@
 
 A stack of its own (no Keycloak, no API) is started beside whatever runs, filled, measured, verified and deleted:
 
-1. the pipeline starts and pauses; the topics are filled; the broker rests
+1. the pipeline starts and pauses; the topics are filled and read once, as the broker's JVM compiles while it runs
+   and a bank's broker has long done so; the broker rests
 2. t0: resume. t1: every shard's position in PostgreSQL is at the end of the log, so every event is committed
 3. the oracle verifies the outcome row by row
 4. the same rows are exported, and copied into empty tables over 1 and 2 connections: a row an event with its key and a
@@ -26,6 +27,7 @@ from typing import Any, Final, Self
 
 import asyncpg
 import psutil
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from cluster import pipeline
 from cluster.endpoints import ENDPOINTS_FILE, Endpoints
@@ -37,7 +39,8 @@ from producers.preload import Load, preload
 from schemas.errors import ReconError
 
 BENCH_PORTS_ABOVE: Final = 3 * PORT_SPAN  # the benchmark's stack leaves room for two others
-POLL_S: Final = 0.05
+POLL_S: Final = 0.1
+READ_ONCE_RECORDS: Final = 10_000
 STALL_S: Final = 120.0  # a replay that moves no position for this long has failed
 MEMORY_SAMPLE_S: Final = 1.0  # the kernel walks every page for a sample: four a second cost 6 % of the machine
 COPY_CONNECTIONS: Final = (1, 2)
@@ -119,7 +122,9 @@ def _measure(settings: Settings, endpoints: Endpoints, transactions: int, say: C
     ray.get(supervisor.pause.remote(30.0))
     say(f"filling the topics with {transactions:,} transactions")
     loaded = preload(Connection.read(settings.state_dir / ENDPOINTS_FILE), Load(transactions))
-    say(f"{loaded.total:,} events in {loaded.elapsed_s:.1f} s; replaying")
+    say(f"{loaded.total:,} events in {loaded.elapsed_s:.1f} s; reading them once")
+    read_once(endpoints, loaded.total)
+    say("replaying")
     parts = processes(settings, ray.get(supervisor.status.remote()))
     before = cpu_seconds(parts)
     memory = MemorySampler([process for name in ("readers", "shards", "supervisor", "ray") for process in parts[name]])
@@ -155,6 +160,28 @@ def _measure(settings: Settings, endpoints: Endpoints, transactions: int, say: C
         differences=report.findings.total,
         machine={"cores": os.cpu_count(), "memory_mib": psutil.virtual_memory().total // _MIB},
     )
+
+
+def read_once(endpoints: Endpoints, events: int) -> None:
+    """Read every topic to its end and throw it away. Raises BenchmarkFailedError when records stop coming."""
+    consumer = Consumer(
+        {**endpoints.kafka.client_config("reader"), "group.id": "recon-bench", "enable.auto.commit": False}
+    )
+    try:
+        topics = [source.topic for source in endpoints.sources]
+        known = consumer.list_topics(timeout=STALL_S).topics
+        consumer.assign(
+            [TopicPartition(topic, part, OFFSET_BEGINNING) for topic in topics for part in known[topic].partitions]
+        )
+        count, moved = 0, time.monotonic()
+        while count < events:
+            messages = consumer.consume(READ_ONCE_RECORDS, 1.0)
+            if messages:
+                count, moved = count + len(messages), time.monotonic()
+            elif time.monotonic() - moved > STALL_S:
+                raise BenchmarkFailedError(f"only {count} of {events} records can be read")
+    finally:
+        consumer.close()
 
 
 def processes(settings: Settings, snapshot: Mapping[str, Any]) -> dict[str, list[psutil.Process]]:
