@@ -64,6 +64,7 @@ class Traffic:
             f"--rate={self.rate}",
             f"--duration={self.seconds}",
             f"--seed={self.seed}",
+            f"--run=demo-{start_ms}",  # a second demonstration on the same ledger is not redeliveries of the first
             f"--match-window-ms={self.match_window_ms}",
             f"--time-tolerance-ms={self.time_tolerance_ms}",
             f"--late-margin-ms={LATE_MARGIN_MS}",

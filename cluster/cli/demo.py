@@ -93,7 +93,7 @@ def _bounded(settings: Settings, endpoints: Endpoints, rate: float, seed: int, s
     window_ms = (rules_in_force(endpoints) or RuleSet()).match_window_ms
     scenario_s = max(SCENARIO_S_MIN, seconds - window_ms / 1000 - LATE_MARGIN_MS / 1000 - SETTLE_S)
     manifest = settings.state_dir / f"demo-{int(time.time())}.jsonl"
-    traffic = _traffic(endpoints, rate, scenario_s, seed + int(time.time()), manifest)
+    traffic = _traffic(endpoints, rate, scenario_s, seed, manifest)
     footer = Text(f"{scenario_s:.0f} s of traffic, then the late ones, then a check of everything planted\n", "dim")
     delivered = _show(endpoints, traffic, footer, began, None)
     with console.status("checking every verdict against the log"):
