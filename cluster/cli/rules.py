@@ -88,8 +88,8 @@ def list_versions(token_file: TokenFile = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(version: Version, token_file: TokenFile = None) -> None:
-    """One version as JSON; its `body` is what `draft` takes."""
+def show(version: Version, token_file: TokenFile = None, _as_json: Json = True) -> None:
+    """One version, always as JSON; its `body` is what `draft` takes."""
     print(json.dumps(call("GET", f"/rules/{version}", token_file), indent=2))
 
 
@@ -143,10 +143,10 @@ def activate(
 
 
 @app.command()
-def discard(version: Version, token_file: TokenFile = None) -> None:
+def discard(version: Version, token_file: TokenFile = None, as_json: Json = False) -> None:
     """Discard a draft."""
-    call("POST", f"/rules/{version}/discard", token_file)
-    print(f"version {version} is discarded")
+    made = call("POST", f"/rules/{version}/discard", token_file)
+    print(json.dumps(made, indent=2) if as_json else f"version {version} is discarded")
 
 
 def _moment(ms: int | None) -> str:

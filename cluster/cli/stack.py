@@ -144,11 +144,12 @@ def down(
 ) -> None:
     """Drain the pipeline, then stop everything that `up` started, also what a crash left behind."""
     settings = load_settings()
+    was_there = settings.state_dir.is_dir()
     with Steps(console) as steps:
         running = Stack(settings, steps.report).down(wipe=wipe)
     if not running:
         console.print(f"[dim]nothing was running in {settings.state_dir}[/]")
-    if wipe:
+    if wipe and was_there:
         console.print(f"[dim]deleted {settings.state_dir}[/]")
 
 
@@ -283,7 +284,7 @@ def _endpoints_table(endpoints: Endpoints) -> Table:
     if endpoints.ray is not None:
         rows.append(("Ray", endpoints.ray.dashboard_url, f"token in {endpoints.ray.token_file}"))
     if endpoints.api is not None:
-        rows.append(("dashboard", endpoints.api.url, f"API under {endpoints.api.url}/api/v1"))
+        rows.append(("dashboard", endpoints.api.url, "API under /api/v1"))
     for row in rows:
         table.add_row(*row)
     return table

@@ -48,6 +48,7 @@ PORTS: dict[str, tuple[str, ...]] = {
     "keycloak": ("keycloak", "keycloak_management"),
     "ray": tuple(name for name in PORT_OFFSETS if name.startswith("ray_")),
 }
+API_PORTS = {"api": ("api",)}  # bound by workers of Ray: the API has no process of its own that could be up or down
 
 API_TIMEOUT_S = 5.0
 
@@ -159,7 +160,7 @@ class Stack:
         with self._locked():
             wanted = ["kafka", "registry", "postgres", "redis"]
             wanted += [name for name, on in (("keycloak", plan.keycloak), ("ray", plan.ray)) if on]
-            self.check_ports(wanted)
+            self.check_ports([*wanted, *(API_PORTS if _has_api(plan) else ())])
             self._each(wanted, "starting", "ready", self._start)
             endpoints = self._endpoints(plan)
             endpoints.save()
@@ -373,7 +374,7 @@ class Stack:
         for name in names:
             if self.processes.alive(name) is not None:
                 continue
-            for port_name in PORTS[name]:
+            for port_name in (PORTS | API_PORTS)[name]:
                 port = self.settings.port(port_name)
                 if not _is_free(self.settings.bind_host, port) and not self._is_ours(port):
                     raise PortTakenError(name, port, _holder(port))
@@ -392,6 +393,10 @@ class Stack:
         with (run_dir / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _has_api(plan: Plan) -> bool:
+    return plan.ray and plan.api and plan.keycloak  # without Keycloak nobody could be let in
 
 
 def _is_free(host: str, port: int) -> bool:
