@@ -95,6 +95,7 @@ def bench_settings(settings: Settings) -> Settings:
             "kafka_heap_mib": 1024,
             "kafka_full_jit": True,
             "ray_dashboard": False,
+            "ray_address": "",
         }
     )
 

@@ -258,6 +258,7 @@ def stop(settings: Settings, endpoints: Endpoints) -> None:
     connect(endpoints)
     from ray import serve  # noqa: PLC0415
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         with redis.Redis(**endpoints.redis.connect_kwargs(), socket_timeout=2) as client:
             if client.publish("recon:desk", orjson.dumps({"event": "drain", "data": {}})):

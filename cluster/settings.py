@@ -95,7 +95,10 @@ class Settings(BaseSettings):
         default=16, description="Logical CPUs Ray may hand out; actors here wait more than they compute."
     )
     ray_dashboard: bool = Field(default=True, description="Ray's own dashboard: some 300 MiB for a look inside.")
-    ray_address: str = Field(default="", description="Address of a Ray cluster to join instead of starting a head.")
+    ray_address: str = Field(
+        default="",
+        description="Ray cluster to run on instead of a local stack; the rest is in endpoints.json.",
+    )
 
     # What is reconciled.
     sources: tuple[SourceSetting, ...] = Field(default_factory=_default_sources, description="Configured sources.")

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from cluster.cli.database import run
 from cluster.cli.exit_codes import ExitCode
+from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.oracle.ledger import CONNECT_TIMEOUT_S
 from cluster.oracle.trail import SQL, TrailReport, check_trail

@@ -25,7 +25,8 @@ from cluster.oracle.ledger import snapshot
 from cluster.oracle.planted import compare_planted
 from cluster.oracle.verification import Access, NothingToVerifyError, Patience, Report, Verification
 from cluster.settings import Settings
-from cluster.stack.stack import Plan, Stack
+from cluster.stack.joined import open_stack
+from cluster.stack.stack import Plan
 from producers.manifest import read_manifest
 from schemas.errors import ReconError
 from schemas.rules import RuleSet
@@ -56,7 +57,7 @@ def demo(
     os.environ.setdefault("RECON_MATCH_WINDOW_MS", str(DEMO_WINDOW_MS))  # for a new ledger; an old one keeps its rules
     settings = load_settings()
     with Steps(console) as steps:
-        stack = Stack(settings, steps.report, steps.downloads)
+        stack = open_stack(settings, steps.report, steps.downloads)
         was_up = any(service.state == "up" for service in stack.status())
         endpoints = stack.up(Plan(keycloak=api, api=api))
     ok = False
@@ -65,7 +66,7 @@ def demo(
     finally:
         if seconds and not was_up:
             with Steps(console) as steps:
-                Stack(settings, steps.report).down()
+                open_stack(settings, steps.report).down()
     if not ok:
         raise typer.Exit(ExitCode.FINDING)
 

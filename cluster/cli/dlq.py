@@ -16,8 +16,8 @@ from confluent_kafka import Producer
 from rich.console import Console
 from rich.table import Table
 
-from cluster.cli.database import run
 from cluster.cli.exit_codes import ExitCode
+from cluster.database import run
 from cluster.dead_letters import LetterId, Replayed, connected, find, read_again, replay, search
 from cluster.endpoints import Endpoints
 from cluster.oracle.decoding import Decoder, Refused, registry_lookup

@@ -5,9 +5,9 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from cluster.cli.database import run
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.stack import load_settings
+from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.migrate import MigrationChangedError, apply
 

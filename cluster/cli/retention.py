@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cluster.cli.database import run
 from cluster.cli.stack import load_settings
+from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.retention import apply
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from cluster.endpoints import ENDPOINTS_FILE, StackNotUpError
 from cluster.stack.artifacts import LOCK_FILE, ArtifactCache, ArtifactError
+from cluster.stack.joined import open_stack
 from cluster.stack.passwords import SECRETS_FILE
 from cluster.stack.postgres import PostgresUserError, Unprivileged
 from cluster.stack.redis import find_server
@@ -42,13 +44,11 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Everything worth knowing, in the order in which to mend it."""
-    findings = [
-        *_machine(settings),
-        *_programs(),
-        *_downloads(settings),
-        *_ports(settings),
-        *_services(settings),
-    ]
+    findings = [*_machine(settings)]
+    if settings.ray_address:
+        findings += _joined(settings)
+    else:
+        findings += [*_programs(), *_downloads(settings), *_ports(settings), *_services(settings)]
     return sorted(findings, key=lambda finding: finding.level != "ok")
 
 
@@ -147,9 +147,28 @@ def _services(settings: Settings) -> Iterator[Finding]:
     yield Finding("stack", "ok" if healthy else "warning", ", ".join(states))
 
 
+def _joined(settings: Settings) -> Iterator[Finding]:
+    stack = open_stack(settings)
+    try:
+        for status in stack.status():
+            if status.problem:
+                yield Finding(status.name, "failed", f"{status.address}: {status.problem}", "see endpoints.json")
+            else:
+                yield Finding(status.name, "ok", f"{status.address} takes connections")
+    except StackNotUpError:
+        message = f"there is no {ENDPOINTS_FILE} in {settings.state_dir}"
+        yield Finding("endpoints", "failed", message, "write it: docs/operations.md says how")
+        return
+    yield from _service_on_ray(stack)
+
+
 def _service_on_ray(stack: Stack) -> Iterator[Finding]:
     """What is wrong with the pipeline and the API, which have no processes of their own."""
-    logs = stack.parts.ray.temp_dir / "session_latest" / "logs"
+    try:
+        ray = stack.endpoints().ray
+    except StackNotUpError:
+        return
+    logs = "Ray's logs" if ray is None else ray.temp_dir / "session_latest" / "logs"
     pipeline = stack.pipeline_status() or {}
     if problem := pipeline.get("problem"):
         yield Finding("pipeline", "failed", str(problem), f"look into {logs}, then `recon up`")

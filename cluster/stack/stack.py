@@ -108,14 +108,14 @@ class ServiceStatus:
     problem: str | None = None
 
 
-def _silent(_name: str, _state: str, _seconds: float) -> None:
+def silent(_name: str, _state: str, _seconds: float) -> None:
     """Report to nobody."""
 
 
 class Stack:
     """One local stack, found by its settings' state folder."""
 
-    def __init__(self, settings: Settings, report: Report = _silent, progress: Progress | None = None) -> None:
+    def __init__(self, settings: Settings, report: Report = silent, progress: Progress | None = None) -> None:
         self.settings = settings
         self.processes = Processes(settings.state_dir)
         self._report = report
@@ -205,13 +205,13 @@ class Stack:
     def api_status(self) -> ServiceStatus | None:
         """The state of the API by its own readiness; None where the stack was brought up without it."""
         try:
-            api = Endpoints.load(self.settings.state_dir).api
+            api = self.endpoints().api
         except StackNotUpError:
             return None
         if api is None:
             return None
         address = f"{api.host}:{api.port}"
-        if self.processes.alive("ray") is None:
+        if not self._ray_is_up():
             return ServiceStatus("api", "down", address)
         verify = ssl.create_default_context(cafile=api.ca_file)
         try:
@@ -225,10 +225,10 @@ class Stack:
 
     def pipeline_status(self) -> dict[str, Any] | None:
         """What the pipeline says of itself; a `problem` when it does not answer; None when there is none."""
-        if self.processes.alive("ray") is None or importlib.util.find_spec("cluster.pipeline") is None:
+        if not self._ray_is_up() or importlib.util.find_spec("cluster.pipeline") is None:
             return None
         try:
-            endpoints = Endpoints.load(self.settings.state_dir)
+            endpoints = self.endpoints()
         except StackNotUpError:
             return None
         if endpoints.ray is not None:
@@ -238,6 +238,13 @@ class Stack:
         except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is what is to be shown
             return {"problem": str(error)}
         return status
+
+    def endpoints(self) -> Endpoints:
+        """What `up` has left. Raises StackNotUpError."""
+        return Endpoints.load(self.settings.state_dir)
+
+    def _ray_is_up(self) -> bool:
+        return self.processes.alive("ray") is not None
 
     def _build_dashboard(self) -> None:
         """Bundle the dashboard when its sources changed. Without it the API works all the same, so it only says so."""
