@@ -23,8 +23,9 @@ from rich.text import Text
 
 import producers
 from actors.adapters.redis import connect
-from cluster.endpoints import ENDPOINTS_FILE, Endpoints
+from cluster.endpoints import Endpoints
 from schemas.money import format_minor
+from schemas.places import ENDPOINTS_FILE
 from schemas.verdicts import Break
 
 SCRIPTS: Final = ("core_producer.py", "gateway_producer.py", "mobile_producer.py")

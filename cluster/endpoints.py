@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from schemas.errors import ReconError
 from schemas.events import SourceSpec
-
-ENDPOINTS_FILE = "endpoints.json"
+from schemas.places import ENDPOINTS_FILE
 
 # Ray replaces 127.0.0.1 by the machine's outward address, and then listens on all of them. The switch that keeps it
 # from doing so is named after the systems for which its authors made it.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.events import DEFAULT_SOURCES, SOURCES_MAX, SourceSpec
+from schemas.places import STATE_DIR_DEFAULT
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT
 
 # Ports: port_base + offset. An offset is never reused for something else, so that a firewall rule stays true.
@@ -69,7 +70,7 @@ class Settings(BaseSettings):
 
     # Where and how the local stack runs.
     state_dir: Path = Field(
-        default=Path(".recon"), description="Everything the stack writes; safe to delete when it is down."
+        default=Path(STATE_DIR_DEFAULT), description="Everything the stack writes; safe to delete when it is down."
     )
     cache_dir: Path = Field(
         default=Path("~/.cache/recon"), description="Downloads and class archives, shared by all stacks."

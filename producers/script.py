@@ -18,10 +18,10 @@ from producers.manifest import ManifestWriter
 from producers.plan import LATE_MARGIN_MS_DEFAULT, InvalidPlanError, Plan, Plant, parse_breaks
 from producers.scenario import Scenario
 from producers.wire import SchemaNotRegisteredError, encoders
+from schemas.places import ENDPOINTS_FILE, STATE_DIR_DEFAULT
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT, TIME_TOLERANCE_MS_DEFAULT
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_READY = 0, 1, 2, 3
-STATE_DIR_DEFAULT = Path(".recon")
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ def options(source: str) -> argparse.ArgumentParser:
     add("--late-margin-ms", type=int, default=LATE_MARGIN_MS_DEFAULT, help="how long after the window a late one comes")
     add("--start-ms", type=int, help="time of the scenario's start, ms since 1970; waits for it (default: now)")
     add("--manifest", type=Path, help="write what was planted, over all sources, as JSON lines")
-    endpoints = Path(os.environ.get("RECON_STATE_DIR") or STATE_DIR_DEFAULT) / "endpoints.json"
+    endpoints = Path(os.environ.get("RECON_STATE_DIR") or STATE_DIR_DEFAULT) / ENDPOINTS_FILE
     add("--endpoints", type=Path, default=endpoints, help="where Kafka is (default %(default)s)")
     return parser
 

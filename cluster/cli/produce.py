@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cluster.cli.exit_codes import ExitCode
-from cluster.endpoints import ENDPOINTS_FILE, Endpoints
+from cluster.endpoints import Endpoints
 from cluster.oracle.ledger import snapshot
 from cluster.settings import get_settings
 from producers.connection import Connection
@@ -31,6 +31,7 @@ from producers.scenario import Scenario
 from producers.script import StopFlag
 from producers.wire import SchemaNotRegisteredError, encoders
 from schemas.events import key_group_of
+from schemas.places import ENDPOINTS_FILE
 from schemas.rules import RuleSet
 
 SEED_MAX = 1_000_000_000

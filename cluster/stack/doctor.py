@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from cluster.endpoints import ENDPOINTS_FILE, StackNotUpError
+from cluster.endpoints import StackNotUpError
 from cluster.stack.artifacts import LOCK_FILE, ArtifactCache, ArtifactError
 from cluster.stack.joined import open_stack
 from cluster.stack.passwords import SECRETS_FILE
 from cluster.stack.postgres import PostgresUserError, Unprivileged
 from cluster.stack.redis import find_server
 from cluster.stack.stack import API_PORTS, PORTS, PortTakenError, Stack
+from schemas.places import ENDPOINTS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

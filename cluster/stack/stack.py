@@ -9,7 +9,6 @@ import importlib
 import importlib.util
 import shutil
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from cluster.endpoints import ENDPOINTS_FILE, ApiEndpoint, Endpoints, SourceEndpoint, StackNotUpError
+from cluster import https
+from cluster.endpoints import ApiEndpoint, Endpoints, SourceEndpoint, StackNotUpError
 from cluster.settings import PORT_OFFSETS
 from cluster.stack import certificates, passwords
 from cluster.stack.artifacts import ArtifactCache
@@ -33,6 +33,7 @@ from cluster.stack.ray import Ray
 from cluster.stack.redis import Redis
 from cluster.stack.registry import Registry
 from schemas.errors import ReconError
+from schemas.places import ENDPOINTS_FILE
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -213,9 +214,9 @@ class Stack:
         address = f"{api.host}:{api.port}"
         if not self._ray_is_up():
             return ServiceStatus("api", "down", address)
-        verify = ssl.create_default_context(cafile=api.ca_file)
         try:
-            answer = httpx.get(f"{api.url}/readyz", verify=verify, timeout=API_TIMEOUT_S, trust_env=False)
+            with https.client(api.ca_file, API_TIMEOUT_S, base_url=api.url) as client:
+                answer = client.get("/readyz")
             missing = answer.json()["not_ready"]
         except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
             return ServiceStatus("api", "failing", address, problem=f"does not answer: {error}")

@@ -6,11 +6,12 @@ import pytest
 
 from cluster import pipeline
 from cluster.database import DatabaseError
-from cluster.endpoints import ENDPOINTS_FILE, Endpoints, StackNotUpError
+from cluster.endpoints import Endpoints, StackNotUpError
 from cluster.settings import Settings
 from cluster.stack.doctor import examine
 from cluster.stack.joined import JoinedStack, NotOursError, open_stack
 from cluster.stack.stack import Plan, Stack
+from schemas.places import ENDPOINTS_FILE
 
 NOBODY = "127.0.0.1:1"
 
