@@ -30,13 +30,14 @@ import psutil
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from cluster import pipeline
-from cluster.endpoints import ENDPOINTS_FILE, Endpoints
+from cluster.endpoints import Endpoints
 from cluster.oracle.verification import Access, Patience, Verification
 from cluster.settings import PORT_SPAN, Settings
 from cluster.stack.stack import Plan, Stack
 from producers.connection import Connection
 from producers.preload import Load, preload
 from schemas.errors import ReconError
+from schemas.places import ENDPOINTS_FILE
 
 BENCH_PORTS_ABOVE: Final = 3 * PORT_SPAN  # the benchmark's stack leaves room for two others
 POLL_S: Final = 0.1
@@ -98,6 +99,7 @@ def bench_settings(settings: Settings) -> Settings:
             "kafka_heap_mib": 1024,
             "kafka_full_jit": True,
             "ray_dashboard": False,
+            "ray_address": "",
         }
     )
 

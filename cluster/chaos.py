@@ -22,7 +22,7 @@ import redis
 from confluent_kafka import Producer
 
 from cluster import pipeline
-from cluster.endpoints import ENDPOINTS_FILE, Endpoints
+from cluster.endpoints import Endpoints
 from cluster.oracle.verification import Access, Patience, Report, Verification
 from cluster.settings import Settings
 from cluster.stack.process import start_ticks
@@ -34,6 +34,7 @@ from producers.plan import Plan
 from producers.scenario import Scenario
 from producers.wire import encoders
 from schemas.errors import ReconError
+from schemas.places import ENDPOINTS_FILE
 
 WARM_UP_S: Final = 3.0  # traffic before the first fault
 CALM_S: Final = 4.0  # traffic after the last

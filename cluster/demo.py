@@ -23,8 +23,9 @@ from rich.text import Text
 
 import producers
 from actors.adapters.redis import connect
-from cluster.endpoints import ENDPOINTS_FILE, Endpoints
+from cluster.endpoints import Endpoints
 from schemas.money import format_minor
+from schemas.places import ENDPOINTS_FILE
 from schemas.verdicts import Break
 
 SCRIPTS: Final = ("core_producer.py", "gateway_producer.py", "mobile_producer.py")
@@ -64,6 +65,7 @@ class Traffic:
             f"--rate={self.rate}",
             f"--duration={self.seconds}",
             f"--seed={self.seed}",
+            f"--run=demo-{start_ms}",  # a second demonstration on the same ledger is not redeliveries of the first
             f"--match-window-ms={self.match_window_ms}",
             f"--time-tolerance-ms={self.time_tolerance_ms}",
             f"--late-margin-ms={LATE_MARGIN_MS}",

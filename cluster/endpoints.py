@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from schemas.errors import ReconError
 from schemas.events import SourceSpec
-
-ENDPOINTS_FILE = "endpoints.json"
+from schemas.places import ENDPOINTS_FILE
 
 # Ray replaces 127.0.0.1 by the machine's outward address, and then listens on all of them. The switch that keeps it
 # from doing so is named after the systems for which its authors made it.
@@ -197,14 +196,20 @@ class RayEndpoint(_Frozen):
     token_file: Path
     temp_dir: Path
 
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the cluster is this machine's alone."""
+        host = self.address.rpartition(":")[0]
+        return host == "localhost" or host.startswith("127.")
+
     def environment(self) -> dict[str, str]:
-        """Variables that a process must have before it imports ray, to be let in and to stay on loopback."""
+        """Variables that a process must have before it imports ray: to be let in, and to stay on loopback if Ray is."""
         return {
             "RAY_ADDRESS": self.address,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_file),
             "RAY_USAGE_STATS_ENABLED": "0",
-            **RAY_LOOPBACK,
+            **(RAY_LOOPBACK if self.on_loopback else {}),
         }
 
     def authenticate(self) -> None:
@@ -213,7 +218,8 @@ class RayEndpoint(_Frozen):
         raylet = sys.modules.get("ray._raylet")
         if raylet is not None:  # ray was imported already, and read its variables then
             raylet.Config.initialize("")
-            sys.modules["ray._private.ray_constants"].ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
+            if self.on_loopback:
+                sys.modules["ray._private.ray_constants"].ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
 
 
 class SourceEndpoint(_Frozen):

@@ -8,6 +8,7 @@ is an argument that Ray would keep. A Serve config file does the same: deploy/se
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ ONGOING_MAX = 4_000  # per replica, through Serve's proxy only: each socket ther
 DRAIN_S = 5  # open requests may take so long when a replica goes; sockets are told to go at once
 SHUTDOWN_S = 12.0  # then Serve kills the replica
 DRAIN_NOTICE_S = 1.0
+CONTROLLER_END_S = 30.0  # more than a replica has
 FOREVER_MS = 2**62  # a watermark beyond every window: history is closed
 
 
@@ -127,6 +129,7 @@ class _Replica:
         from ray import serve  # noqa: PLC0415 - slow to import, and only replicas come here
 
         configure_logs(args.log_level)
+        _keep_to_the_node()
         self._args = args
         self._endpoints = Endpoints.load(args.state_dir)
         self._name: str = serve.get_replica_context().replica_id.unique_id
@@ -162,6 +165,22 @@ class _Replica:
         """Serve asks this regularly, and replaces the replica when it raises."""
         if self._app is not None:
             self._app.check()
+
+
+def _keep_to_the_node() -> None:
+    """Make Serve bind this replica's gRPC port to the node's own address, the one that it tells its callers.
+
+    Serve opens that port for calls from other deployments in every replica, without TLS and on every interface of the
+    machine, after the constructor, and has no option for it.
+    """
+    import ray  # noqa: PLC0415 - only replicas come here
+    from ray.serve._private import replica  # noqa: PLC0415 - likewise
+
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    host = f"[{address}]" if ":" in address else address
+    module: Any = replica
+    bind = module.add_port_to_grpc_server
+    module.add_port_to_grpc_server = lambda server, wanted: bind(server, wanted.replace("[::]", host))
 
 
 def application(args: ServeArgs) -> Any:
@@ -239,10 +258,26 @@ def stop(settings: Settings, endpoints: Endpoints) -> None:
     connect(endpoints)
     from ray import serve  # noqa: PLC0415
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         with redis.Redis(**endpoints.redis.connect_kwargs(), socket_timeout=2) as client:
             if client.publish("recon:desk", orjson.dumps({"event": "drain", "data": {}})):
                 time.sleep(DRAIN_NOTICE_S)
     except redis.RedisError:
         pass  # clients see the connection close instead
-    serve.shutdown()  # type: ignore[no-untyped-call]
+    _end_controller()
+    serve.shutdown()  # type: ignore[no-untyped-call] # forgets the controller
+
+
+def _end_controller() -> None:
+    """Ask Serve's controller to stop everything, itself last.
+
+    `serve.shutdown()` does less and says more: it leaves a controller alone that takes 5 s to answer, on a busy machine
+    for example; and it asks with retries, so that Ray always tells the terminal of a failed call, for the controller's
+    last act is to kill itself.
+    """
+    import ray  # noqa: PLC0415 - joined by the caller
+
+    with contextlib.suppress(ValueError, ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
+        ray.get(controller.graceful_shutdown.options(max_task_retries=0).remote(), timeout=CONTROLLER_END_S)

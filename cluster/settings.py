@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.events import DEFAULT_SOURCES, SOURCES_MAX, SourceSpec
+from schemas.places import STATE_DIR_DEFAULT
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT
 
 # Ports: port_base + offset. An offset is never reused for something else, so that a firewall rule stays true.
@@ -69,7 +70,7 @@ class Settings(BaseSettings):
 
     # Where and how the local stack runs.
     state_dir: Path = Field(
-        default=Path(".recon"), description="Everything the stack writes; safe to delete when it is down."
+        default=Path(STATE_DIR_DEFAULT), description="Everything the stack writes; safe to delete when it is down."
     )
     cache_dir: Path = Field(
         default=Path("~/.cache/recon"), description="Downloads and class archives, shared by all stacks."
@@ -95,7 +96,10 @@ class Settings(BaseSettings):
         default=16, description="Logical CPUs Ray may hand out; actors here wait more than they compute."
     )
     ray_dashboard: bool = Field(default=True, description="Ray's own dashboard: some 300 MiB for a look inside.")
-    ray_address: str = Field(default="", description="Address of a Ray cluster to join instead of starting a head.")
+    ray_address: str = Field(
+        default="",
+        description="Ray cluster to run on instead of a local stack; the rest is in endpoints.json.",
+    )
 
     # What is reconciled.
     sources: tuple[SourceSetting, ...] = Field(default_factory=_default_sources, description="Configured sources.")

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producers.emission import Emission, Planted
 from producers.wire import Encoder
@@ -92,8 +92,11 @@ def ready_producer(connection: Mapping[str, Any], topics: Iterable[str]) -> Prod
         if time.monotonic() > deadline:
             raise ProducerNotReadyError(f"Kafka gave the producer no id within {READY_TIMEOUT_S:.0f} s")
         producer.poll(STATS_MS / 1000)
-    for topic in topics:
-        producer.list_topics(topic, timeout=READY_TIMEOUT_S)
+    try:
+        for topic in topics:
+            producer.list_topics(topic, timeout=READY_TIMEOUT_S)
+    except KafkaException as error:
+        raise ProducerNotReadyError(f"Kafka does not answer: {error}") from error
     return producer
 
 

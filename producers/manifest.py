@@ -87,6 +87,7 @@ class ManifestWriter:
                 "line": "run",
                 "format": FORMAT,
                 "seed": self.plan.seed,
+                "run": self.plan.run,
                 "rate": self.plan.rate,
                 "transactions": self.plan.transactions,
                 "breaks": {kind.value: share for kind, share in self.plan.breaks.items()},

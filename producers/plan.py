@@ -48,6 +48,7 @@ class InvalidPlanError(ValueError):
 class Plan:
     """Everything that decides a scenario: the same plan gives the same events, whoever generates them.
 
+    Published twice, the second time is redeliveries only; `run` is any text that makes it new transactions instead.
     `rate` is transactions a second; each transaction is reported once by every source unless a plant says otherwise.
     `match_window_ms` and `time_tolerance_ms` are those of the rules in force, so that what is planted as late is late.
     """
@@ -60,6 +61,7 @@ class Plan:
     time_tolerance_ms: int = TIME_TOLERANCE_MS_DEFAULT
     late_margin_ms: int = LATE_MARGIN_MS_DEFAULT
     sources: tuple[SourceSpec, ...] = DEFAULT_SOURCES
+    run: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run. Raises InvalidPlanError."""
@@ -86,6 +88,7 @@ class Plan:
         return (
             f"{self.seed}|{self.rate!r}|{self.transactions}|{shares}|{names}"
             f"|{self.match_window_ms}|{self.time_tolerance_ms}|{self.late_margin_ms}"
+            f"{self.run and '|'}{self.run}"
         )
 
     @property

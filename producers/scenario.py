@@ -65,10 +65,12 @@ class Scenario:
         self._recent = deque(maxlen=RECENT_MAX)
         kinds: list[Plant | None] = [*plan.breaks, None]
         weights = [*plan.breaks.values(), max(0.0, 1.0 - sum(plan.breaks.values()))]
+        promised = self._promised()
         clock_ms = 0.0
-        for _ in range(plan.transactions):
+        for number in range(plan.transactions):
             clock_ms += rng.expovariate(plan.rate) * 1000.0  # a Poisson stream: its gaps are exponential
-            yield self._transaction(int(clock_ms), rng.choices(kinds, weights)[0])
+            plant = promised[number] if number in promised else rng.choices(kinds, weights)[0]
+            yield self._transaction(int(clock_ms), plant)
 
     def emissions(self) -> Iterator[tuple[Emission, Planted | None]]:
         """Every record of every source in order of departure; with the last record of a planted transaction, its truth.
@@ -77,6 +79,13 @@ class Scenario:
         that wait for their moment, so about `rate` times the longest wait, and of the late ones their share of it.
         """
         return in_order(self.transactions())
+
+    def _promised(self) -> dict[int, Plant]:
+        """Which transaction has which kind for certain: what is asked for shows in a short run too, if it fits."""
+        wanted = [plant for plant, share in self.plan.breaks.items() if share > 0]
+        if len(wanted) > self.plan.transactions:
+            return {}
+        return dict(zip(self._rng.sample(range(self.plan.transactions), len(wanted)), wanted, strict=True))
 
     def _transaction(self, at_ms: int, plant: Plant | None) -> PlannedTransaction:
         rng = self._rng

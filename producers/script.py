@@ -15,13 +15,13 @@ from pathlib import Path
 from producers.connection import Connection, NoEndpointsError
 from producers.emitter import DeliveryError, Emitter, ProducerNotReadyError, ready_producer
 from producers.manifest import ManifestWriter
-from producers.plan import LATE_MARGIN_MS_DEFAULT, InvalidPlanError, Plan, parse_breaks
+from producers.plan import LATE_MARGIN_MS_DEFAULT, InvalidPlanError, Plan, Plant, parse_breaks
 from producers.scenario import Scenario
 from producers.wire import SchemaNotRegisteredError, encoders
+from schemas.places import ENDPOINTS_FILE, STATE_DIR_DEFAULT
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT, TIME_TOLERANCE_MS_DEFAULT
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_READY = 0, 1, 2, 3
-STATE_DIR_DEFAULT = Path(".recon")
 
 
 @dataclass(slots=True)
@@ -48,15 +48,17 @@ def options(source: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--rate", type=float, default=100.0, help="transactions a second (default 100)")
     add("--seed", type=int, default=7, help="the scenario; the same seed and options give the same ids (default 7)")
+    add("--run", default="", metavar="NAME", help="any text: the same scenario as new transactions, not redeliveries")
     add("--duration", type=float, default=30.0, metavar="SECONDS", help="length of the scenario (default 30)")
     add("--transactions", type=int, help="how many, instead of rate times duration")
-    add("--breaks", action="append", default=None, metavar="KIND[=SHARE],...", help="all, none or kinds (default all)")
+    kinds = f"all (default), none, or any of {', '.join(Plant)}"
+    add("--breaks", action="append", default=None, metavar="KIND[=SHARE],...", help=kinds)
     add("--match-window-ms", type=int, default=MATCH_WINDOW_MS_DEFAULT, help="window of the rules in force")
     add("--time-tolerance-ms", type=int, default=TIME_TOLERANCE_MS_DEFAULT, help="tolerance of the rules in force")
     add("--late-margin-ms", type=int, default=LATE_MARGIN_MS_DEFAULT, help="how long after the window a late one comes")
     add("--start-ms", type=int, help="time of the scenario's start, ms since 1970; waits for it (default: now)")
     add("--manifest", type=Path, help="write what was planted, over all sources, as JSON lines")
-    endpoints = Path(os.environ.get("RECON_STATE_DIR") or STATE_DIR_DEFAULT) / "endpoints.json"
+    endpoints = Path(os.environ.get("RECON_STATE_DIR") or STATE_DIR_DEFAULT) / ENDPOINTS_FILE
     add("--endpoints", type=Path, default=endpoints, help="where Kafka is (default %(default)s)")
     return parser
 
@@ -86,6 +88,7 @@ def run(source: str, arguments: Sequence[str] | None = None) -> int:
             time_tolerance_ms=chosen.time_tolerance_ms,
             late_margin_ms=chosen.late_margin_ms,
             sources=connection.sources,
+            run=chosen.run,
         )
         topic = _topic(source, connection)
         encoder = encoders(connection.registry, [topic])

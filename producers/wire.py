@@ -82,6 +82,8 @@ def schema_id_of(client: SchemaRegistryClient, topic: str) -> int:
         found = client.lookup_schema(subject, Schema(schema_text(), "AVRO"), normalize_schemas=True)
     except SchemaRegistryError as error:
         raise SchemaNotRegisteredError(f"{subject}: {error}; `recon up` registers it") from error
+    except Exception as error:  # whatever the HTTP client raises when nobody answers
+        raise SchemaNotRegisteredError(f"the registry does not answer: {error}") from error
     if found.schema_id is None:
         raise SchemaNotRegisteredError(f"{subject}: the registry gave no id")
     return int(found.schema_id)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
+import traceback
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -37,11 +41,20 @@ _EXIT_CODES = "Exit codes: 0 fine, 1 differences found, 2 wrong usage, 3 environ
 def build(selected: str | None) -> typer.Typer:
     """The command line with one command imported and the others by name and help only."""
     app = typer.Typer(
-        name="recon", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=_EXIT_CODES
+        name="recon",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        epilog=_EXIT_CODES,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @app.callback()
-    def root() -> None:
+    def root(
+        _version: Annotated[
+            bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        ] = False,
+    ) -> None:
         """Real-time transaction reconciliation: three event streams in, one proven verdict out."""
 
     for name, (target, summary) in COMMANDS.items():
@@ -50,6 +63,12 @@ def build(selected: str | None) -> typer.Typer:
         else:
             app.command(name, help=summary)(_never_run)
     return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"recon {metadata.version('recon')}")
+        raise typer.Exit
 
 
 def _attach(app: typer.Typer, name: str, target: str, summary: str) -> None:
@@ -80,11 +99,19 @@ def _never_run() -> None:
 
 
 def main() -> None:
-    """Run `recon` with this process's arguments; errors of ours become one line and an exit code."""
+    """Run `recon` with this process's arguments; what is not ready becomes one line and an exit code.
+
+    With --json the line is on stdout too, as `{"error": ...}`.
+    """
     arguments = sys.argv[1:]
     selected = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
         build(selected)(prog_name="recon")
-    except ReconError as error:
+    except (ReconError, OSError) as error:
+        if "--json" in arguments:
+            print(json.dumps({"error": str(error)}))
         print(f"recon: {error}", file=sys.stderr)
         sys.exit(ExitCode.NOT_READY)
+    except Exception:  # noqa: BLE001 - Python would exit with 1, which here means that differences were found
+        traceback.print_exc()
+        sys.exit(ExitCode.BUG)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from rich.status import Status
 from rich.table import Table
 
 from cluster.cli.exit_codes import ExitCode
+from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.oracle.ledger import CONNECT_TIMEOUT_S
 from cluster.oracle.trail import SQL, TrailReport, check_trail
@@ -40,7 +40,7 @@ def verify(
     Exit 0: intact. Exit 1: the first broken link of each chain, and whatever else does not fit. Exit 3: nothing there.
     """
     with Status("checking the audit trail", console=errors) as status:
-        report = _run(_verify(_access(database), status, digests=digests))
+        report = run(_verify(_access(database), status, digests=digests))
     if report.entries == 0:
         errors.print("recon: the audit trail is empty: nothing was checked", style="red")
         raise typer.Exit(ExitCode.NOT_READY)
@@ -81,7 +81,7 @@ def tail(
         finally:
             await connection.close()
 
-    rows = _run(fetch())[::-1]
+    rows = run(fetch())[::-1]
     if as_json:
         for row in rows:
             entry = {**row, "occurred_at": row["occurred_at"].isoformat(), "details": json.loads(row["details"])}
@@ -104,14 +104,6 @@ def _brief(row: asyncpg.Record) -> str:
 
 def _access(database: str | None) -> dict[str, Any]:
     return Endpoints.load(get_settings().state_dir).postgres.connect_kwargs("api", database)
-
-
-def _run(work: Any) -> Any:
-    try:
-        return asyncio.run(work)
-    except (OSError, asyncpg.PostgresError) as error:
-        errors.print(f"recon: PostgreSQL: {error}", style="red", highlight=False)
-        raise typer.Exit(ExitCode.NOT_READY) from None
 
 
 def _print(report: TrailReport) -> None:

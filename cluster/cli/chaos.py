@@ -20,6 +20,7 @@ from cluster.cli.produce import rules_in_force
 from cluster.cli.stack import load_settings
 from cluster.endpoints import Endpoints
 from cluster.oracle.verification import NothingToVerifyError, Patience, Report
+from cluster.stack.joined import NotOursError
 from cluster.stack.stack import Stack
 from producers.emitter import DeliveryError
 from producers.plan import Plan, parse_breaks
@@ -54,6 +55,8 @@ def chaos(
     kinds = _kinds(faults or ["all"])
     chosen = int(time.time() * 1000) % SEED_MAX if seed is None else seed
     settings = load_settings()
+    if settings.ray_address:
+        raise NotOursError("chaos breaks the local stack only, and RECON_RAY_ADDRESS names a cluster")
     endpoints = Endpoints.load(settings.state_dir)
     steps = plan_faults(chosen, seconds, kinds)
     out = errors if as_json else console

@@ -25,7 +25,8 @@ from cluster.oracle.ledger import snapshot
 from cluster.oracle.planted import compare_planted
 from cluster.oracle.verification import Access, NothingToVerifyError, Patience, Report, Verification
 from cluster.settings import Settings
-from cluster.stack.stack import Plan, Stack
+from cluster.stack.joined import open_stack
+from cluster.stack.stack import Plan
 from producers.manifest import read_manifest
 from schemas.errors import ReconError
 from schemas.rules import RuleSet
@@ -56,7 +57,7 @@ def demo(
     os.environ.setdefault("RECON_MATCH_WINDOW_MS", str(DEMO_WINDOW_MS))  # for a new ledger; an old one keeps its rules
     settings = load_settings()
     with Steps(console) as steps:
-        stack = Stack(settings, steps.report, steps.downloads)
+        stack = open_stack(settings, steps.report, steps.downloads)
         was_up = any(service.state == "up" for service in stack.status())
         endpoints = stack.up(Plan(keycloak=api, api=api))
     ok = False
@@ -65,7 +66,7 @@ def demo(
     finally:
         if seconds and not was_up:
             with Steps(console) as steps:
-                Stack(settings, steps.report).down()
+                open_stack(settings, steps.report).down()
     if not ok:
         raise typer.Exit(ExitCode.FINDING)
 
@@ -93,7 +94,7 @@ def _bounded(settings: Settings, endpoints: Endpoints, rate: float, seed: int, s
     window_ms = (rules_in_force(endpoints) or RuleSet()).match_window_ms
     scenario_s = max(SCENARIO_S_MIN, seconds - window_ms / 1000 - LATE_MARGIN_MS / 1000 - SETTLE_S)
     manifest = settings.state_dir / f"demo-{int(time.time())}.jsonl"
-    traffic = _traffic(endpoints, rate, scenario_s, seed + int(time.time()), manifest)
+    traffic = _traffic(endpoints, rate, scenario_s, seed, manifest)
     footer = Text(f"{scenario_s:.0f} s of traffic, then the late ones, then a check of everything planted\n", "dim")
     delivered = _show(endpoints, traffic, footer, began, None)
     with console.status("checking every verdict against the log"):

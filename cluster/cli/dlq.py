@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import asyncpg
 import typer
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.cli.exit_codes import ExitCode
+from cluster.database import run
 from cluster.dead_letters import LetterId, Replayed, connected, find, read_again, replay, search
 from cluster.endpoints import Endpoints
 from cluster.oracle.decoding import Decoder, Refused, registry_lookup
@@ -29,7 +29,6 @@ SHOWN_BYTES_MAX = 512
 BYTES_A_LINE = 16
 REPLAY_MAX = 10_000  # at once; a longer list deserves a second look
 
-T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, help="List and replay dead letters.")
 console = Console()
 wide = console if console.is_terminal else Console(width=220)  # a pipe has no width: cut nothing short
@@ -55,7 +54,7 @@ def list_(
         async with connected(_endpoints().postgres.connect_kwargs("api")) as connection:
             return await search(connection, state=state, reason=reason, topic=topic, limit=limit)
 
-    rows = _run(fetch())
+    rows = run(fetch())
     if as_json:
         for row in rows:
             print(json.dumps(_plain(row)))
@@ -89,7 +88,7 @@ def show(letter: LetterArgument, as_json: JsonOption = False) -> None:
         async with connected(endpoints.postgres.connect_kwargs("api")) as connection:
             return await find(connection, place)
 
-    row = _run(fetch())
+    row = run(fetch())
     if row is None:
         _fail(f"there is no dead letter {place}", ExitCode.USAGE)
     with _decoder(endpoints) as decoder:
@@ -129,19 +128,16 @@ def replay_(
     endpoints = _endpoints()
 
     async def work() -> list[Replayed]:
-        producer = Producer(producer_config(endpoints.kafka.client_config("producer")))
-        with closing(producer), _decoder(endpoints) as decoder:
-            return await send(producer, decoder)
-
-    async def send(producer: Producer, decoder: Decoder) -> list[Replayed]:
         async with connected(endpoints.postgres.connect_kwargs("api")) as connection:
             wanted = chosen
             if every:
                 rows = await search(connection, state="new", reason=reason, topic=topic, limit=REPLAY_MAX)
                 wanted = [LetterId.parse(_place(row)) for row in rows]
-            return [await replay(connection, producer, decoder, place, _who()) for place in wanted]
+            producer = Producer(producer_config(endpoints.kafka.client_config("producer")))
+            with closing(producer), _decoder(endpoints) as decoder:
+                return [await replay(connection, producer, decoder, place, _who()) for place in wanted]
 
-    outcomes = _run(work())
+    outcomes = run(work())
     if as_json:
         print(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
     else:
@@ -211,10 +207,3 @@ def _plain(row: asyncpg.Record) -> dict[str, Any]:
 def _fail(message: str, code: ExitCode) -> NoReturn:
     errors.print(f"recon: {message}", style="red", highlight=False)
     raise typer.Exit(code)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        return asyncio.run(work)
-    except (OSError, asyncpg.PostgresError) as error:
-        _fail(f"PostgreSQL: {error}", ExitCode.NOT_READY)

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import secrets
-import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import httpx
 import typer
 from rich.console import Console
 
+from cluster import https
 from cluster.cli.exit_codes import ExitCode
 from cluster.endpoints import Endpoints, KeycloakEndpoint
 from cluster.settings import get_settings
@@ -27,6 +27,7 @@ CLIENT_ID = "recon-cli"
 SESSION_FILE = "cli-session.json"
 GRANT_DEVICE = "urn:ietf:params:oauth:grant-type:device_code"  # RFC 8628
 RENEW_BEFORE_S = 30
+TIMEOUT_S = 30.0
 SLOWER_BY_S = 5  # RFC 8628, 3.5: what `slow_down` asks for
 
 console = Console()
@@ -113,10 +114,9 @@ def device_flow(keycloak: KeycloakEndpoint, say: Any, sleep: Any = time.sleep) -
 
 
 def _post(keycloak: KeycloakEndpoint, path: str, form: Mapping[str, str]) -> dict[str, Any]:
-    context = ssl.create_default_context(cafile=str(keycloak.ca_file))
     url = f"{keycloak.issuer}/protocol/openid-connect/{path}"
     try:
-        with httpx.Client(verify=context, trust_env=False, timeout=30) as http:
+        with https.client(keycloak.ca_file, TIMEOUT_S) as http:
             answer = http.post(url, data=dict(form))
             return dict(answer.json()) if answer.content else {}
     except (httpx.HTTPError, ValueError) as error:

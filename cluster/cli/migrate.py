@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import typer
 from rich.console import Console
 
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.stack import load_settings
+from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.migrate import MigrationChangedError, apply
 
@@ -20,7 +19,7 @@ def migrate() -> None:
     """Apply the migrations that the database does not have yet. Exit 1 when an applied one reads differently now."""
     endpoints = Endpoints.load(load_settings().state_dir)
     try:
-        applied = asyncio.run(apply(endpoints.postgres.connect_kwargs("owner")))
+        applied = run(apply(endpoints.postgres.connect_kwargs("owner")))
     except MigrationChangedError as error:
         errors.print(f"recon: {error}", style="red", highlight=False)
         raise typer.Exit(ExitCode.FINDING) from None

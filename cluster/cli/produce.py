@@ -6,7 +6,9 @@ import asyncio
 import json
 import signal
 import time
+import zlib
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,21 +19,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cluster.cli.exit_codes import ExitCode
-from cluster.endpoints import ENDPOINTS_FILE, Endpoints
+from cluster.endpoints import Endpoints
 from cluster.oracle.ledger import snapshot
 from cluster.settings import get_settings
 from producers.connection import Connection
 from producers.emitter import DeliveryError, EmitReport, Emitter, ProducerNotReadyError, ready_producer
 from producers.manifest import ManifestWriter
-from producers.plan import LATE_MARGIN_MS_DEFAULT, InvalidPlanError, Plan, parse_breaks
+from producers.plan import LATE_MARGIN_MS_DEFAULT, SHARE_DEFAULT, InvalidPlanError, Plan, Plant, parse_breaks
 from producers.preload import Load, preload
 from producers.scenario import Scenario
 from producers.script import StopFlag
 from producers.wire import SchemaNotRegisteredError, encoders
+from schemas.events import key_group_of
+from schemas.places import ENDPOINTS_FILE
 from schemas.rules import RuleSet
 
 SEED_MAX = 1_000_000_000
 NEVER_MS = 1 << 60
+REPEATED = (
+    "This scenario was published here before. Its events will be redeliveries: counted, and otherwise ignored. "
+    "For new transactions give --run NAME, another seed, or none."
+)
 
 console = Console()
 errors = Console(stderr=True)
@@ -52,12 +60,21 @@ def rules_in_force(endpoints: Endpoints) -> RuleSet | None:
 
 def produce(
     rate: Annotated[float, typer.Option(help="Transactions a second; each is reported by every source.")] = 100.0,
-    seed: Annotated[int | None, typer.Option(help="The same seed and options give the same scenario.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="The same seed and options give the same scenario, ids included. Default: a new one."),
+    ] = None,
+    run: Annotated[
+        str, typer.Option(metavar="NAME", help="Any text: the same scenario as new transactions, not redeliveries.")
+    ] = "",
     duration: Annotated[float, typer.Option(min=0.1, help="Length of the scenario in seconds.")] = 30.0,
     transactions: Annotated[int | None, typer.Option(min=1, help="How many, instead of rate times duration.")] = None,
     breaks: Annotated[
         list[str] | None,
-        typer.Option(help="What to plant: all, none, or kinds with shares, as in amount=0.01,missing=0.02."),
+        typer.Option(
+            help="What to plant, each at least once: all, none, or kinds with shares of the transactions, as in "
+            f"amount=0.01,missing=0.02. Without a share: {SHARE_DEFAULT}. Default: all. Kinds: {', '.join(Plant)}."
+        ),
     ] = None,
     manifest: Annotated[Path | None, typer.Option(help="Write every planted transaction and its truth here.")] = None,
     match_window_ms: Annotated[int | None, typer.Option(help="Window to plan around; default: the rules'.")] = None,
@@ -76,26 +93,34 @@ def produce(
 
     Late events leave after the match window, so a run lasts that much longer than its scenario.
     """
-    state_dir = get_settings().state_dir
-    endpoints = Endpoints.load(state_dir)
-    connection = Connection.read(state_dir / ENDPOINTS_FILE)
-    rules = rules_in_force(endpoints) or RuleSet()
     try:
-        plan = Plan(
+        asked = Plan(  # before anything is looked up: what is wrong here is wrong on every stack
             seed=int(time.time() * 1000) % SEED_MAX if seed is None else seed,
             rate=rate,
             transactions=max(1, round(rate * duration)) if transactions is None else transactions,
             breaks=parse_breaks(breaks or ["all"]),
+            late_margin_ms=late_margin_ms,
+            run=run,
+        )
+        state_dir = get_settings().state_dir
+        endpoints = Endpoints.load(state_dir)
+        connection = Connection.read(state_dir / ENDPOINTS_FILE)
+        rules = rules_in_force(endpoints) or RuleSet()
+        plan = replace(
+            asked,
             match_window_ms=match_window_ms or rules.match_window_ms,
             time_tolerance_ms=rules.time_tolerance_ms if time_tolerance_ms is None else time_tolerance_ms,
-            late_margin_ms=late_margin_ms,
             sources=connection.sources,
         )
     except InvalidPlanError as error:
         errors.print(f"recon: {error}", style="red", highlight=False)
         raise typer.Exit(ExitCode.USAGE) from None
+    repeated = not flat_out and seed is not None and _published_before(endpoints, plan)
+    if repeated:
+        errors.print(REPEATED, style="yellow", highlight=False)
     try:
         summary = _flat_out(connection, plan) if flat_out else _publish(connection, plan, manifest)
+        summary["repeated"] = repeated
     except DeliveryError as error:
         errors.print(f"recon: {error}", style="red", highlight=False)
         raise typer.Exit(ExitCode.FINDING) from None
@@ -106,6 +131,20 @@ def produce(
         print(json.dumps(summary))
     else:
         _show(summary)
+
+
+def _published_before(endpoints: Endpoints, plan: Plan) -> bool:
+    """Whether the ledger knows this scenario's first transaction."""
+    first = next(Scenario(plan, 0).transactions()).txn_id
+
+    async def ask() -> bool:
+        async with snapshot(endpoints.postgres.connect_kwargs("api")) as ledger:
+            return bool(await ledger.fetch("contract_results", [key_group_of(first)], [first]))
+
+    try:
+        return asyncio.run(ask())
+    except (OSError, asyncpg.PostgresError):
+        return False
 
 
 def _publish(connection: Connection, plan: Plan, path: Path | None) -> dict[str, Any]:
@@ -142,6 +181,7 @@ def _publish(connection: Connection, plan: Plan, path: Path | None) -> dict[str,
             signal.signal(number, handler)
     return {
         "seed": plan.seed,
+        "run": plan.run,
         "transactions": plan.transactions,
         "records": report.total,
         **totals,
@@ -156,11 +196,12 @@ def _flat_out(connection: Connection, plan: Plan) -> dict[str, Any]:
         task = progress.add_task("publishing", total=plan.transactions * len(plan.sources))
         loaded = preload(
             connection,
-            Load(plan.transactions, plan.seed),
+            Load(plan.transactions, zlib.crc32(f"{plan.seed}|{plan.run}".encode()) if plan.run else plan.seed),
             lambda done: progress.update(task, completed=done),
         )
     return {
         "seed": plan.seed,
+        "run": plan.run,
         "transactions": plan.transactions,
         "records": loaded.total,
         "sent": dict(loaded.records),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import asdict
 from typing import Annotated
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.cli.stack import load_settings
+from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.retention import apply
 
@@ -32,7 +32,7 @@ def retention(
     settings = load_settings()
     endpoints = Endpoints.load(settings.state_dir)
     keep = settings.raw_events_retention_days if keep_days is None else keep_days
-    days = asyncio.run(apply(endpoints.postgres.connect_kwargs("owner"), keep, dry_run=not drop))
+    days = run(apply(endpoints.postgres.connect_kwargs("owner"), keep, dry_run=not drop))
     if as_json:
         print(json.dumps([asdict(day) for day in days], default=str, indent=2))
         return

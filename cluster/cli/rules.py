@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import ssl
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cluster import https
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.login import session_token
 from cluster.endpoints import Endpoints
@@ -48,12 +48,11 @@ def call(method: str, path: str, token_file: Path | None, body: Any = None) -> A
     if endpoints.api is None:
         raise ReconError("this stack was started without the API")
     token = token_file.read_text(encoding="utf-8").strip() if token_file else session_token(endpoints, state_dir)
-    context = ssl.create_default_context(cafile=str(endpoints.api.ca_file))
     try:
-        with httpx.Client(verify=context, trust_env=False, timeout=TIMEOUT_S) as http:
+        with https.client(endpoints.api.ca_file, TIMEOUT_S, base_url=endpoints.api.url) as http:
             answer = http.request(
                 method,
-                f"{endpoints.api.url}/api/v1{path}",
+                f"/api/v1{path}",
                 json=body,
                 headers={"Authorization": f"Bearer {token}"},
             )
@@ -88,8 +87,8 @@ def list_versions(token_file: TokenFile = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(version: Version, token_file: TokenFile = None) -> None:
-    """One version as JSON; its `body` is what `draft` takes."""
+def show(version: Version, token_file: TokenFile = None, _as_json: Json = True) -> None:
+    """One version, always as JSON; its `body` is what `draft` takes."""
     print(json.dumps(call("GET", f"/rules/{version}", token_file), indent=2))
 
 
@@ -143,10 +142,10 @@ def activate(
 
 
 @app.command()
-def discard(version: Version, token_file: TokenFile = None) -> None:
+def discard(version: Version, token_file: TokenFile = None, as_json: Json = False) -> None:
     """Discard a draft."""
-    call("POST", f"/rules/{version}/discard", token_file)
-    print(f"version {version} is discarded")
+    made = call("POST", f"/rules/{version}/discard", token_file)
+    print(json.dumps(made, indent=2) if as_json else f"version {version} is discarded")
 
 
 def _moment(ms: int | None) -> str:

@@ -20,7 +20,8 @@ from rich.text import Text
 from cluster.cli.exit_codes import ExitCode
 from cluster.endpoints import Endpoints, StackNotUpError
 from cluster.settings import Settings
-from cluster.stack.stack import Plan, ServiceStatus, Stack
+from cluster.stack.joined import open_stack
+from cluster.stack.stack import Plan, ServiceStatus
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -129,7 +130,7 @@ def up(
     """
     settings = load_settings()
     with Steps(console) as steps:
-        stack = Stack(settings, steps.report, steps.downloads)
+        stack = open_stack(settings, steps.report, steps.downloads)
         endpoints = stack.up(Plan(keycloak=keycloak, ray=pipeline, pipeline=pipeline, api=pipeline and api))
     console.print(_endpoints_table(endpoints))
     console.print(
@@ -144,11 +145,12 @@ def down(
 ) -> None:
     """Drain the pipeline, then stop everything that `up` started, also what a crash left behind."""
     settings = load_settings()
+    was_there = settings.state_dir.is_dir()
     with Steps(console) as steps:
-        running = Stack(settings, steps.report).down(wipe=wipe)
+        running = open_stack(settings, steps.report).down(wipe=wipe)
     if not running:
         console.print(f"[dim]nothing was running in {settings.state_dir}[/]")
-    if wipe:
+    if wipe and was_there:
         console.print(f"[dim]deleted {settings.state_dir}[/]")
 
 
@@ -159,13 +161,13 @@ def status(
 ) -> None:
     """Show every service, whether it answers, and where it is. Exit 3 when the stack is not up."""
     settings = load_settings()
-    stack = Stack(settings)
+    stack = open_stack(settings)
     services = stack.status()
     if api := stack.api_status():
         services.append(api)
     pipeline = stack.pipeline_status()
     try:
-        endpoints: Endpoints | None = Endpoints.load(settings.state_dir)
+        endpoints: Endpoints | None = stack.endpoints()
     except StackNotUpError:
         endpoints = None
     needed = {"kafka", "registry", "postgres", "redis"}
@@ -281,9 +283,11 @@ def _endpoints_table(endpoints: Endpoints) -> Table:
             )
         )
     if endpoints.ray is not None:
-        rows.append(("Ray", endpoints.ray.dashboard_url, f"token in {endpoints.ray.token_file}"))
+        rows.append(
+            ("Ray", endpoints.ray.dashboard_url or endpoints.ray.address, f"token in {endpoints.ray.token_file}")
+        )
     if endpoints.api is not None:
-        rows.append(("dashboard", endpoints.api.url, f"API under {endpoints.api.url}/api/v1"))
+        rows.append(("dashboard", endpoints.api.url, "API under /api/v1"))
     for row in rows:
         table.add_row(*row)
     return table

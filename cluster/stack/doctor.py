@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from cluster.endpoints import StackNotUpError
 from cluster.stack.artifacts import LOCK_FILE, ArtifactCache, ArtifactError
+from cluster.stack.joined import open_stack
 from cluster.stack.passwords import SECRETS_FILE
 from cluster.stack.postgres import PostgresUserError, Unprivileged
 from cluster.stack.redis import find_server
-from cluster.stack.stack import PORTS, PortTakenError, Stack
+from cluster.stack.stack import API_PORTS, PORTS, PortTakenError, Stack
+from schemas.places import ENDPOINTS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +45,11 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Everything worth knowing, in the order in which to mend it."""
-    findings = [
-        *_machine(settings),
-        *_programs(),
-        *_downloads(settings),
-        *_ports(settings),
-        *_services(settings),
-    ]
+    findings = [*_machine(settings)]
+    if settings.ray_address:
+        findings += _joined(settings)
+    else:
+        findings += [*_programs(), *_downloads(settings), *_ports(settings), *_services(settings)]
     return sorted(findings, key=lambda finding: finding.level != "ok")
 
 
@@ -119,13 +120,11 @@ def _downloads(settings: Settings) -> Iterator[Finding]:
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
-    if settings.state_dir.is_dir():
-        stack = Stack(settings)
-        try:
-            stack.check_ports(list(PORTS))
-        except PortTakenError as error:
-            yield Finding("ports", "failed", str(error), "stop that process, or choose another RECON_PORT_BASE")
-            return
+    try:
+        Stack(settings).check_ports([*PORTS, *API_PORTS])
+    except PortTakenError as error:
+        yield Finding("ports", "failed", str(error), "stop that process, or choose another RECON_PORT_BASE")
+        return
     yield Finding("ports", "ok", f"{settings.port_base} and the 19 after it are free or ours")
 
 
@@ -143,5 +142,40 @@ def _services(settings: Settings) -> Iterator[Finding]:
         elif status.state == "failing":
             message = f"{status.name} runs and does not answer: {status.problem}"
             yield Finding(status.name, "failed", message, f"look at {log}, then `recon up` (it restarts it)")
+    yield from _service_on_ray(stack)
     states = [f"{status.name} {status.state}" for status in statuses]
-    yield Finding("stack", "ok", ", ".join(states))
+    healthy = all(status.state in {"up", "down"} for status in statuses)
+    yield Finding("stack", "ok" if healthy else "warning", ", ".join(states))
+
+
+def _joined(settings: Settings) -> Iterator[Finding]:
+    stack = open_stack(settings)
+    try:
+        for status in stack.status():
+            if status.problem:
+                yield Finding(status.name, "failed", f"{status.address}: {status.problem}", "see endpoints.json")
+            else:
+                yield Finding(status.name, "ok", f"{status.address} takes connections")
+    except StackNotUpError:
+        message = f"there is no {ENDPOINTS_FILE} in {settings.state_dir}"
+        yield Finding("endpoints", "failed", message, "write it: docs/operations.md says how")
+        return
+    yield from _service_on_ray(stack)
+
+
+def _service_on_ray(stack: Stack) -> Iterator[Finding]:
+    """What is wrong with the pipeline and the API, which have no processes of their own."""
+    try:
+        ray = stack.endpoints().ray
+    except StackNotUpError:
+        return
+    logs = "Ray's logs" if ray is None else ray.temp_dir / "session_latest" / "logs"
+    pipeline = stack.pipeline_status() or {}
+    if problem := pipeline.get("problem"):
+        yield Finding("pipeline", "failed", str(problem), f"look into {logs}, then `recon up`")
+    for actor in pipeline.get("actors", ()):
+        if actor["trouble"]:
+            yield Finding(actor["name"], "warning", actor["trouble"], f"it goes on trying; look into {logs}")
+    api = stack.api_status()
+    if api is not None and api.state == "failing":
+        yield Finding("api", "failed", f"the API {api.problem}", f"look into {logs}, then `recon up`")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import ssl
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from cluster import https
 from cluster.endpoints import BasicAuth, DemoUser, KeycloakClient, KeycloakEndpoint
 from cluster.stack import java, realm
 from cluster.stack.context import clean_environment, write_private
@@ -136,8 +136,7 @@ class Keycloak:
         return None if response.is_success else f"discovery: {response.status_code}"
 
     def _client(self, timeout_s: float = _TIMEOUT_S) -> httpx.Client:
-        verify = ssl.create_default_context(cafile=str(self._context.certificates.ca_file))
-        return httpx.Client(base_url=self._context.url("keycloak"), verify=verify, timeout=timeout_s, trust_env=False)
+        return https.client(self._context.certificates.ca_file, timeout_s, base_url=self._context.url("keycloak"))
 
     def _conf(self, folder: Path) -> str:
         context = self._context

@@ -6,11 +6,11 @@ clients, but no login server on the way of a record that has to be decoded, and 
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from cluster import https
 from cluster.endpoints import BasicAuth, RegistryEndpoint, RegistryRole
 from cluster.stack import java
 from cluster.stack.context import clean_environment, write_private
@@ -147,10 +147,7 @@ def ensure_subjects(endpoint: RegistryEndpoint, topics: list[str]) -> None:
 
 def _client(endpoint: RegistryEndpoint, role: RegistryRole, timeout_s: float = _TIMEOUT_S) -> httpx.Client:
     auth = endpoint.roles[role]
-    verify = ssl.create_default_context(cafile=str(endpoint.ca_file))
-    return httpx.Client(
-        base_url=endpoint.url, auth=(auth.user, auth.password), verify=verify, timeout=timeout_s, trust_env=False
-    )
+    return https.client(endpoint.ca_file, timeout_s, base_url=endpoint.url, auth=(auth.user, auth.password))
 
 
 def _expect(response: httpx.Response) -> None:

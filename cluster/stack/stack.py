@@ -9,7 +9,6 @@ import importlib
 import importlib.util
 import shutil
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from cluster.endpoints import ENDPOINTS_FILE, ApiEndpoint, Endpoints, SourceEndpoint, StackNotUpError
+from cluster import https
+from cluster.endpoints import ApiEndpoint, Endpoints, SourceEndpoint, StackNotUpError
 from cluster.settings import PORT_OFFSETS
 from cluster.stack import certificates, passwords
 from cluster.stack.artifacts import ArtifactCache
@@ -33,6 +33,7 @@ from cluster.stack.ray import Ray
 from cluster.stack.redis import Redis
 from cluster.stack.registry import Registry
 from schemas.errors import ReconError
+from schemas.places import ENDPOINTS_FILE
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -48,6 +49,7 @@ PORTS: dict[str, tuple[str, ...]] = {
     "keycloak": ("keycloak", "keycloak_management"),
     "ray": tuple(name for name in PORT_OFFSETS if name.startswith("ray_")),
 }
+API_PORTS = {"api": ("api",)}  # bound by workers of Ray: the API has no process of its own that could be up or down
 
 API_TIMEOUT_S = 5.0
 
@@ -107,14 +109,14 @@ class ServiceStatus:
     problem: str | None = None
 
 
-def _silent(_name: str, _state: str, _seconds: float) -> None:
+def silent(_name: str, _state: str, _seconds: float) -> None:
     """Report to nobody."""
 
 
 class Stack:
     """One local stack, found by its settings' state folder."""
 
-    def __init__(self, settings: Settings, report: Report = _silent, progress: Progress | None = None) -> None:
+    def __init__(self, settings: Settings, report: Report = silent, progress: Progress | None = None) -> None:
         self.settings = settings
         self.processes = Processes(settings.state_dir)
         self._report = report
@@ -159,7 +161,7 @@ class Stack:
         with self._locked():
             wanted = ["kafka", "registry", "postgres", "redis"]
             wanted += [name for name, on in (("keycloak", plan.keycloak), ("ray", plan.ray)) if on]
-            self.check_ports(wanted)
+            self.check_ports([*wanted, *(API_PORTS if _has_api(plan) else ())])
             self._each(wanted, "starting", "ready", self._start)
             endpoints = self._endpoints(plan)
             endpoints.save()
@@ -206,17 +208,17 @@ class Stack:
     def api_status(self) -> ServiceStatus | None:
         """The state of the API by its own readiness; None where the stack was brought up without it."""
         try:
-            api = Endpoints.load(self.settings.state_dir).api
+            api = self.endpoints().api
         except StackNotUpError:
             return None
         if api is None:
             return None
         address = f"{api.host}:{api.port}"
-        if self.processes.alive("ray") is None:
+        if not self._ray_is_up():
             return ServiceStatus("api", "down", address)
-        verify = ssl.create_default_context(cafile=api.ca_file)
         try:
-            answer = httpx.get(f"{api.url}/readyz", verify=verify, timeout=API_TIMEOUT_S, trust_env=False)
+            with https.client(api.ca_file, API_TIMEOUT_S, base_url=api.url) as client:
+                answer = client.get("/readyz")
             missing = answer.json()["not_ready"]
         except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
             return ServiceStatus("api", "failing", address, problem=f"does not answer: {error}")
@@ -226,10 +228,10 @@ class Stack:
 
     def pipeline_status(self) -> dict[str, Any] | None:
         """What the pipeline says of itself; a `problem` when it does not answer; None when there is none."""
-        if self.processes.alive("ray") is None or importlib.util.find_spec("cluster.pipeline") is None:
+        if not self._ray_is_up() or importlib.util.find_spec("cluster.pipeline") is None:
             return None
         try:
-            endpoints = Endpoints.load(self.settings.state_dir)
+            endpoints = self.endpoints()
         except StackNotUpError:
             return None
         if endpoints.ray is not None:
@@ -239,6 +241,13 @@ class Stack:
         except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is what is to be shown
             return {"problem": str(error)}
         return status
+
+    def endpoints(self) -> Endpoints:
+        """What `up` has left. Raises StackNotUpError."""
+        return Endpoints.load(self.settings.state_dir)
+
+    def _ray_is_up(self) -> bool:
+        return self.processes.alive("ray") is not None
 
     def _build_dashboard(self) -> None:
         """Bundle the dashboard when its sources changed. Without it the API works all the same, so it only says so."""
@@ -375,7 +384,7 @@ class Stack:
         for name in names:
             if self.processes.alive(name) is not None:
                 continue
-            for port_name in PORTS[name]:
+            for port_name in (PORTS | API_PORTS)[name]:
                 port = self.settings.port(port_name)
                 if not _is_free(self.settings.bind_host, port) and not self._is_ours(port):
                     raise PortTakenError(name, port, _holder(port))
@@ -394,6 +403,10 @@ class Stack:
         with (run_dir / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _has_api(plan: Plan) -> bool:
+    return plan.ray and plan.api and plan.keycloak  # without Keycloak nobody could be let in
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -22,6 +22,7 @@ import socketio
 
 from cluster.endpoints import Endpoints
 from cluster.settings import Settings
+from tests.listening import open_to_others
 
 from .conftest import Tokens
 
@@ -124,6 +125,11 @@ def test_it_speaks_https_with_the_local_ca_and_nothing_else(served: Endpoints, h
         httpx.get(f"http://{served.api.host}:{served.api.port}/healthz", trust_env=False)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{served.api.url}/healthz", trust_env=False)  # without our CA
+
+
+def test_serve_too_listens_on_loopback_only(served: Endpoints, running_stack: Any) -> None:
+    del served
+    assert open_to_others(running_stack) == []
 
 
 def test_both_replicas_answer_and_metrics_show_both(served: Endpoints, http: httpx.Client) -> None:

@@ -18,12 +18,13 @@ import httpx
 from confluent_kafka import KafkaError, Message, Producer
 
 from cluster import serve_app
-from cluster.endpoints import ENDPOINTS_FILE, Endpoints
+from cluster.endpoints import Endpoints
 from cluster.settings import Settings
 from producers.connection import Connection
 from producers.emission import Damage, Event
 from producers.wire import encoders
 from schemas.events import Status
+from schemas.places import ENDPOINTS_FILE
 
 ODD_SOURCE = "GATEWAY"
 ODD_BY_MINOR = 10_000

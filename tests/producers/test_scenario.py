@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 
 import pytest
@@ -53,7 +54,7 @@ def test_the_start_moves_event_times_and_nothing_else():
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 8}, {"rate": 201.0}, {"breaks": {}}, {"match_window_ms": 5_000}, {"transactions": 1_999}],
+    [{"seed": 8}, {"rate": 201.0}, {"breaks": {}}, {"match_window_ms": 5_000}, {"transactions": 1_999}, {"run": "b"}],
     ids=lambda change: next(iter(change)),
 )
 def test_another_plan_gives_other_ids(change):
@@ -139,6 +140,18 @@ def test_the_manifest_tells_what_the_oracle_finds(window_ms, tolerance_ms):
     assert {truth.kind for truth in planted} == set(Plant)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_every_kind_that_is_asked_for_is_planted_even_in_a_short_run(seed):
+    chosen = plan(seed=seed, transactions=len(Plant) + 11, breaks=parse_breaks(["all=0.001", "late=0"]))
+    counts = Counter(one.planted.kind for one in Scenario(chosen, START_MS).transactions() if one.planted)
+    assert set(counts) == set(Plant) - {Plant.LATE}
+
+
+def test_more_kinds_than_transactions_leave_it_to_chance():
+    chosen = plan(transactions=3, breaks=parse_breaks(["all=0.001"]))
+    assert len(list(Scenario(chosen, START_MS).transactions())) == 3
+
+
 def test_what_is_not_planted_matches():
     planted, judged, _, refused = outcomes(plan())
     bent = {truth.txn_id for truth in planted}
@@ -160,12 +173,13 @@ def test_a_run_that_stops_early_claims_only_what_has_left_entirely():
 
 def test_a_manifest_reads_back_as_it_was_written(tmp_path):
     path = tmp_path / "runs" / "manifest.jsonl"
-    chosen = plan(breaks=EVERYTHING)
+    chosen = plan(breaks=EVERYTHING, run="again")
     written = [truth for _, truth in Scenario(chosen, START_MS).emissions() if truth is not None]
     with ManifestWriter(path, chosen, START_MS) as manifest:
         for truth in written:
             manifest.add(truth)
         manifest.summary(sent={})
+    assert json.loads(path.read_text(encoding="utf-8").splitlines()[0])["run"] == "again"
     assert list(read_manifest(path)) == written
     assert [planted_from_json(planted_to_json(truth)) for truth in written] == written
 

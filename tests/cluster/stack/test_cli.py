@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+from importlib import metadata
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +13,8 @@ from typer.testing import CliRunner
 from cluster import cli
 from cluster.cli.exit_codes import ExitCode
 from cluster.endpoints import StackNotUpError
+from cluster.settings import PORT_OFFSETS, Settings, get_settings
+from cluster.stack.doctor import examine
 
 RUNNER = CliRunner()
 
@@ -77,3 +81,77 @@ def test_an_error_of_ours_is_one_line_and_an_exit_code(own_state, monkeypatch, c
         cli.main()
     assert exit_.value.code == ExitCode.NOT_READY
     assert capsys.readouterr().err.startswith("recon: no stack is up")
+
+
+def run(arguments, monkeypatch, capsys):
+    """Exit code and output of the whole program."""
+    monkeypatch.setattr(sys, "argv", ["recon", *arguments])
+    get_settings.cache_clear()
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    get_settings.cache_clear()
+    return exit_.value.code, capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["migrate"],
+        ["retention", "--json"],
+        ["audit", "verify", "--json"],
+        ["audit", "tail"],
+        ["dlq", "list"],
+        ["dlq", "replay", "--all"],
+        ["verify", "--json"],
+        ["produce", "--duration", "1"],
+    ],
+    ids=" ".join,
+)
+def test_services_that_do_not_answer_are_no_finding(arguments, endpoints, monkeypatch, capsys, loopback):
+    endpoints.save()
+    monkeypatch.setenv("RECON_STATE_DIR", str(endpoints.state_dir))
+    code, output = run(arguments, monkeypatch, capsys)
+    assert code == ExitCode.NOT_READY, output.err
+    [line] = output.err.splitlines()
+    assert line.startswith("recon: ")
+    if "--json" in arguments:
+        assert json.loads(output.out)["error"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["produce", "--breaks", "amont"], ["produce", "--rate", "0"], ["dlq", "replay"], ["match"]]
+)
+def test_wrong_usage_is_said_before_a_stack_is_looked_for(arguments, own_state, monkeypatch, capsys):
+    assert run(arguments, monkeypatch, capsys)[0] == ExitCode.USAGE
+
+
+def test_a_bug_is_not_taken_for_differences(own_state, monkeypatch, capsys):
+    def fail(_selected):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(cli, "build", fail)
+    code, output = run(["verify"], monkeypatch, capsys)
+    assert code == ExitCode.BUG
+    assert "Traceback" in output.err
+
+
+def test_the_version_is_told(monkeypatch, capsys):
+    code, output = run(["--version"], monkeypatch, capsys)
+    assert (code, output.out) == (0, f"recon {metadata.version('recon')}\n")
+
+
+def test_wiping_what_is_not_there_claims_nothing(own_state):
+    result = RUNNER.invoke(cli.build("down"), ["down", "--wipe"])
+    assert "deleted" not in result.output
+
+
+def test_the_doctor_sees_a_taken_port_on_a_machine_that_never_ran_recon(own_state, monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        base = other.getsockname()[1] - PORT_OFFSETS["api"]
+        monkeypatch.setenv("RECON_PORT_BASE", str(base))
+        [finding] = [finding for finding in examine(Settings()) if finding.subject == "ports"]
+    assert finding.level == "failed"
+    assert str(base + PORT_OFFSETS["api"]) in finding.message
+    assert not own_state.exists()

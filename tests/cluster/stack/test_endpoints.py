@@ -9,43 +9,9 @@ from pathlib import Path
 import pytest
 
 from cluster.endpoints import (
-    BasicAuth,
-    ClientCertificate,
     Endpoints,
-    KafkaEndpoint,
-    PostgresEndpoint,
-    RedisEndpoint,
-    RegistryEndpoint,
-    SourceEndpoint,
     StackNotUpError,
 )
-from cluster.stack import certificates
-
-
-@pytest.fixture
-def endpoints(tmp_path):
-    tls = certificates.ensure(tmp_path / "tls")
-    return Endpoints(
-        state_dir=tmp_path,
-        kafka=KafkaEndpoint(
-            bootstrap_servers="127.0.0.1:1",
-            ca_file=tls.ca_file,
-            roles={
-                role: ClientCertificate(cert_file=pair.cert_file, key_file=pair.key_file)
-                for role, pair in tls.clients.items()
-            },
-        ),
-        registry=RegistryEndpoint(
-            url="https://localhost:2", ca_file=tls.ca_file, roles={"pipeline": BasicAuth(user="p", password="s:1")}
-        ),
-        postgres=PostgresEndpoint(
-            ca_file=tls.ca_file, roles={"app": "postgresql://recon_app:a%2Fb@127.0.0.1:3/recon?sslmode=verify-full"}
-        ),
-        redis=RedisEndpoint(
-            url="rediss://127.0.0.1:4", ca_file=tls.ca_file, roles={"app": BasicAuth(user="recon", password="x y")}
-        ),
-        sources=(SourceEndpoint(name="CORE", topic="core_txns", expected=True),),
-    )
 
 
 def test_what_is_saved_is_what_is_loaded(endpoints):

@@ -11,7 +11,6 @@ import uuid
 import asyncpg
 import httpx
 import jwt
-import psutil
 import pytest
 import redis
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -22,6 +21,7 @@ from cluster.endpoints import Endpoints
 from cluster.settings import Settings
 from cluster.stack.kafka import admin_client, ensure_topics
 from cluster.stack.stack import Plan, PortTakenError, Stack
+from tests.listening import open_to_others
 
 pytestmark = pytest.mark.stack
 
@@ -185,14 +185,7 @@ def test_an_access_token_says_who_for_whom_and_with_which_roles(stack, user, rol
 
 
 def test_everything_listens_on_loopback_only(running_stack):
-    ours = {
-        member.pid
-        for pid in pids(running_stack).values()
-        for member in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    }
-    listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.pid in ours]
-    assert listening
-    assert {connection.laddr.ip for connection in listening} <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    assert open_to_others(running_stack) == []
 
 
 # Starting again
