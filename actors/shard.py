@@ -382,9 +382,9 @@ class MatcherShard:
         return rows
 
     def _rebuild(self, arrived: pl.DataFrame) -> pl.DataFrame:
-        """Read every open transaction back from the ledger, which knows all that was ever admitted and flushed."""
+        """Read every open transaction back from the ledger, once it knows all that was ever admitted and decided."""
         self._log.warning("spill_lost_rebuilding", pending=len(self._state.pending))
-        while self._committed_seq < self._next_seq - len(arrived):
+        while not self._outbox.is_empty:  # a decision or a mark may be on its way without a new event
             self._raise_fault()
             time.sleep(0.005)
         known = pl.concat([self._state.pending.select(_PLACE), arrived.select(_PLACE)])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from actors.adapters.memory import MemoryCheckpoint
+from actors.adapters.memory import MemoryCheckpoint, MemoryLedger
 from actors.matching import state
 from actors.ports import OffsetRange
 from schemas.errors import FencedError, GapError
@@ -391,6 +391,30 @@ def test_a_lost_spill_is_rebuilt_from_the_ledger(spilling):
     spilling.redis.hashes.clear()
     spilling.tell(event("T1", "GATEWAY", at=1, clock=0), event("T1", "MOBILE", at=1.1, clock=0))
     spilling.settle()
+    spilling.assert_as_judged()
+
+
+def test_a_rebuild_waits_for_what_was_decided_without_a_new_event(spilling, monkeypatch):
+    """A redelivery whose mark is still on its way would come back as an open event, and be marked twice."""
+    spilling.tell(*legs("T2"))
+    spill_one(spilling)
+    spilling.tell(event("T2", at=5, event_id="CORE"))
+    spilling.wait_written()
+    release, flush = threading.Event(), MemoryLedger.flush
+
+    def slowly(ledger, *arguments):
+        assert release.wait(PATIENCE_S)
+        return flush(ledger, *arguments)
+
+    monkeypatch.setattr(MemoryLedger, "flush", slowly)
+    spilling.clock.now_ms += 1_000
+    spilling.push({})  # T2 is looked up
+    assert not spilling.shard._outbox.is_empty
+    spilling.redis.hashes.clear()
+    threading.Timer(0.2, release.set).start()
+    spilling.tell(event("T1", "GATEWAY", at=6, clock=0), event("T1", "MOBILE", at=6.1, clock=0))
+    spilling.settle()
+    assert spilling.marked() == {("CORE", 0, 2)}
     spilling.assert_as_judged()
 
 
