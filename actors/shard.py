@@ -40,7 +40,9 @@ from schemas.errors import FencedError, GapError, TransientError
 from schemas.events import SourceSpec
 from schemas.rules import Rulebook
 
-RULES_LEAD_MS: Final = 10_000  # a rule set is activated at least this long before it takes effect
+# A rule set is activated 10 s before it takes effect. That is counted from before the activation is committed, by
+# another clock than ours: what is left of it is for both.
+RULES_LEAD_MS: Final = 5_000
 _FLUSH_TIMES_KEPT: Final = 512
 _NEVER_MS: Final = 1 << 62
 # An event's place in the log. A seq alone may occur twice: in two key groups that had an owner each before.

@@ -571,13 +571,15 @@ def test_a_rebuild_finds_an_open_event_whose_seq_is_that_of_one_in_memory():
     bench.close()
 
 
-def test_rules_are_read_again_before_an_event_could_fall_under_a_newer_version(bench):
-    lenient = RuleSet(version=2, effective_from_ms=A0 + 60_000, default_tolerance=Tolerance(absolute_minor=9))
+@pytest.mark.parametrize("after_s", [60.0, 9.5], ids=["long-ago", "committed-half-a-second-late"])
+def test_rules_are_read_again_before_an_event_could_fall_under_a_newer_version(bench, after_s):
+    effective_from_ms = A0 + round(after_s * 1000)
+    lenient = RuleSet(2, effective_from_ms, default_tolerance=Tolerance(absolute_minor=9))
     bench.database.rule_sets.append(lenient)
     bench.append(
-        event("T1", "CORE", at=61, amount=100),
-        event("T1", "GATEWAY", at=61, amount=109),
-        event("T1", "MOBILE", at=61, amount=100),
+        event("T1", "CORE", at=after_s, amount=100),
+        event("T1", "GATEWAY", at=after_s, amount=109),
+        event("T1", "MOBILE", at=after_s, amount=100),
     )
     bench.push()
     bench.wait_written()
