@@ -9,7 +9,8 @@ answers questions.
 Watermarks. A partition's watermark is the arrival time up to which it was read. A partition that is read to its end
 moves on with the clock, but only on the broker's word: at time t we ask for the end offset, and when everything below
 it has been read, all that arrived before t less a grace is here. No answer, no movement. Nor does a watermark pass the
-time at which the number of partitions was last seen unchanged, for a new partition may hold what we would call missing.
+time at which the number of partitions was last asked for: a new partition may hold what we would call missing, so the
+shards must have heard of it before.
 """
 
 from __future__ import annotations
@@ -231,8 +232,8 @@ class PartitionReader:
         if self._assigned != self._options.partitions:
             self._options = replace(self._options, partitions=self._assigned)
             self._safe = [{} for _ in self._shards]  # of what another reads now we hear nothing any more
-        self._counts = self._log.partition_counts()
         self._counts_seen_ms = self._now_ms()
+        self._counts = self._log.partition_counts()
         wanted = self._options.partitions
         known = [shard.positions() for shard in self._shards]
         first = self._first = self._log.earliest(wanted)
@@ -344,9 +345,11 @@ class PartitionReader:
         """Move the watermarks of partitions that are read to their end, on the broker's word only."""
         asked_ms = self._now_ms()
         if asked_ms - self._counts_seen_ms >= self._options.metadata_interval_ms:
+            # Shards hear of a new partition with the first batch whose watermarks pass its making, and its source's
+            # watermark stands until somebody reads it. Partitions are only ever added: fewer is an old answer.
             counts = self._log.partition_counts()
-            if counts == self._counts:
-                self._counts_seen_ms = asked_ms
+            self._counts = {topic: max(count, self._counts.get(topic, 0)) for topic, count in counts.items()}
+            self._counts_seen_ms = asked_ms
         self._ends = self._log.ends(self._options.partitions)
         for key, end in self._ends.items():
             if max(self._next[key], self._log.reached(key)) >= end:

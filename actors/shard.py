@@ -40,9 +40,13 @@ from schemas.errors import FencedError, GapError, TransientError
 from schemas.events import SourceSpec
 from schemas.rules import Rulebook
 
-RULES_LEAD_MS: Final = 10_000  # a rule set is activated at least this long before it takes effect
+# A rule set is activated 10 s before it takes effect. That is counted from before the activation is committed, by
+# another clock than ours: what is left of it is for both.
+RULES_LEAD_MS: Final = 5_000
 _FLUSH_TIMES_KEPT: Final = 512
 _NEVER_MS: Final = 1 << 62
+# An event's place in the log. A seq alone may occur twice: in two key groups that had an owner each before.
+_PLACE: Final = ("key_group", "seq")
 # Most batches of a quiet pipeline bring nothing but watermarks, several a second.
 _NONE_ARRIVED: Final = empty(core.PENDING_SCHEMA)
 
@@ -334,7 +338,7 @@ class MatcherShard:
         if rows.is_empty():
             return
         decided, stored = self._with_all_events(decided, stored)
-        events = pl.concat([stored, rows.select(EVENT_SCHEMA.keys())]).unique("seq")
+        events = pl.concat([stored, rows.select(EVENT_SCHEMA.keys())]).unique(_PLACE)
         events = events.filter(pl.col("txn_id").is_in(decided["txn_id"].implode()))
         results, redeliveries = core.revise(events, self._rules())
         revised, superseded = changed_results(results, decided)
@@ -380,12 +384,12 @@ class MatcherShard:
         return rows
 
     def _rebuild(self, arrived: pl.DataFrame) -> pl.DataFrame:
-        """Read every open transaction back from the ledger, which knows all that was ever admitted and flushed."""
+        """Read every open transaction back from the ledger, once it knows all that was ever admitted and decided."""
         self._log.warning("spill_lost_rebuilding", pending=len(self._state.pending))
-        while self._committed_seq < self._next_seq - len(arrived):
+        while not self._outbox.is_empty:  # a decision or a mark may be on its way without a new event
             self._raise_fault()
             time.sleep(0.005)
-        known = pl.concat([self._state.pending["seq"], arrived["seq"]])
+        known = pl.concat([self._state.pending.select(_PLACE), arrived.select(_PLACE)])
         self._clear_spill()
         claim = replace(self._claim, low_seq=min(self._state.low_seq(self._next_seq), self._flushed_low_seq))
         while True:
@@ -396,7 +400,7 @@ class MatcherShard:
                 self._log.warning("rebuild_waits", error=str(error))
                 time.sleep(self._options.retry_interval_ms / 1000)
         self._state = replace(self._state, spilled=empty(core.SPILLED_SCHEMA))
-        return restored.filter(~pl.col("seq").is_in(known.implode()))
+        return restored.join(known, on=_PLACE, how="anti")
 
     def _spill_some(self, now: int) -> None:
         options = self._options
@@ -508,7 +512,7 @@ class MatcherShard:
                 time.sleep(self._options.retry_interval_ms / 1000)
         wanted = claims["event_seqs"].explode()
         fresh = flush.events.filter(pl.col("seq").is_in(wanted.implode())).select(EVENT_SCHEMA.keys())
-        results, redeliveries = core.revise(pl.concat([events, fresh]).unique("seq"), self._rules())
+        results, redeliveries = core.revise(pl.concat([events, fresh]).unique(_PLACE), self._rules())
         known = results["txn_id"].is_in(stored["txn_id"].implode())
         whole, _ = self._with_all_events(stored, events)
         revised, superseded = changed_results(results.filter(pl.col("txn_id").is_in(whole["txn_id"].implode())), whole)
@@ -519,7 +523,7 @@ class MatcherShard:
             replacing=pl.concat([flush.replacing.filter(~is_decided), results.filter(~known)]),
             revised=pl.concat([flush.revised.filter(~is_decided), revised]),
             superseded=pl.concat([flush.superseded.filter(~is_decided), superseded]),
-            redeliveries=pl.concat([flush.redeliveries, redeliveries.select(EVENT_SCHEMA.keys())]).unique("seq"),
+            redeliveries=pl.concat([flush.redeliveries, redeliveries.select(EVENT_SCHEMA.keys())]).unique(_PLACE),
         )
 
     # -- faults --------------------------------------------------------------------------------------------------------

@@ -80,10 +80,14 @@ async def prepare(connect_kwargs: dict[str, Any], sources: Sequence[SourceSpec],
         await connection.close()
 
 
-async def set_first_window(owner_kwargs: dict[str, Any], match_window_ms: int) -> None:
-    """Give rule set 1 the configured match window, as long as nothing was judged by it. Connects as the owner."""
+async def set_first_rules(owner_kwargs: dict[str, Any], match_window_ms: int, sources: Sequence[SourceSpec]) -> None:
+    """Give rule set 1 the configured match window and expected sources, as long as nothing was judged by it.
+
+    From then on rules are versions with a beginning in the log. Connects as the owner.
+    """
+    expected = [source.name for source in sources if source.expected]
     connection = await asyncpg.connect(**owner_kwargs)
     try:
-        await connection.execute(_SQL["set_first_window"], match_window_ms)
+        await connection.execute(_SQL["set_first_rules"], match_window_ms, expected)
     finally:
         await connection.close()

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from actors.remote import NAMESPACE, named
 from cluster.endpoints import Endpoints
-from cluster.layout import set_first_window
+from cluster.layout import set_first_rules
 from cluster.settings import Settings
 from schemas.errors import ReconError
 
@@ -72,7 +72,8 @@ def start(settings: Settings, endpoints: Endpoints) -> None:
 
     from cluster.supervisor import Supervisor  # noqa: PLC0415
 
-    asyncio.run(set_first_window(endpoints.postgres.connect_kwargs("owner"), settings.match_window_ms))
+    owner = endpoints.postgres.connect_kwargs("owner")
+    asyncio.run(set_first_rules(owner, settings.match_window_ms, endpoints.source_specs()))
     options = {"max_restarts": -1, "max_task_retries": 0, "num_cpus": 0, "max_concurrency": 8}
     handle = named(ray.remote(Supervisor), SUPERVISOR, options).remote(endpoints.state_dir, settings)
     if not ray.get(handle.ready.remote(READY_TIMEOUT_S), timeout=READY_TIMEOUT_S + 30):

@@ -102,7 +102,9 @@ class Settings(BaseSettings):
     )
 
     # What is reconciled.
-    sources: tuple[SourceSetting, ...] = Field(default_factory=_default_sources, description="Configured sources.")
+    sources: tuple[SourceSetting, ...] = Field(
+        default_factory=_default_sources, description="Configured sources; rule set 1 waits for the expected ones."
+    )
     partitions_per_topic: Count = Field(default=4, description="Partitions of a topic created here.")
     topic_retention_ms: int = Field(
         default=7 * 86_400_000, ge=-1, description="How long Kafka keeps events; -1 is for ever."
@@ -157,6 +159,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if not 0 < len(self.sources) <= SOURCES_MAX:
             raise ValueError(f"sources: 1 to {SOURCES_MAX} are possible, not {len(self.sources)}")
+        if not any(source.expected for source in self.sources):
+            raise ValueError("sources: one at least must be expected, or nothing would ever be waited for")
         for field in ("name", "topic"):
             values = [getattr(source, field) for source in self.sources]
             if len(set(values)) != len(values):

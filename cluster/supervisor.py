@@ -226,7 +226,7 @@ class Supervisor:
             watched.rate = (now, count, rate)
 
     def _discover(self) -> None:
-        """Deal the partitions out anew when there are more. Watermarks wait for that, see actors.reader."""
+        """Deal the partitions out anew when there are more. Their sources wait for that, see actors.reader."""
         if time.monotonic() - self._counts_checked_s < self._settings.discovery_interval_ms / 1000:
             return
         if self._state != "running":

@@ -17,8 +17,9 @@ values ($1, $2, $3, $4, $5, $6)
 -- name: drop_ranges
 delete from checkpoints
 
--- name: set_first_window
--- Before anything was judged, rule set 1 takes its window from the settings. By the owner: the application may not.
-update rule_sets set body = jsonb_set(body, '{match_window_ms}', to_jsonb($1::bigint))
+-- name: set_first_rules
+-- Before anything was judged, rule set 1 takes its window and the expected sources from the settings. By the owner: the
+-- application may not.
+update rule_sets set body = body || jsonb_build_object('match_window_ms', $1::bigint, 'expected_sources', $2::text[])
 where version = 1 and (select count(*) from rule_sets) = 1
   and not exists (select from checkpoints where next_seq > 1 or positions <> '{}')

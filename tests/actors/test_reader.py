@@ -19,8 +19,9 @@ from actors.adapters.memory import (
     MemoryRedis,
     MemorySpill,
 )
-from actors.ports import Batch
-from actors.reader import PartitionReader, ReaderOptions, partitions_by_reader
+from actors.matching.frames import empty
+from actors.ports import Batch, OffsetRange
+from actors.reader import SENT_SCHEMA, PartitionReader, ReaderOptions, partitions_by_reader
 from actors.shard import MatcherShard, ShardOptions
 from producers.emission import Event
 from producers.wire import Encoder
@@ -34,6 +35,7 @@ CORE, GATEWAY, MOBILE = (source.topic for source in DEFAULT_SOURCES)
 WRITER = WriterSchema.parse(1, schema_text())
 ENCODER = Encoder(1)
 GRACE_MS = 500
+NO_SENT = empty(SENT_SCHEMA)
 
 
 def known(schema_id):
@@ -252,15 +254,24 @@ def test_a_silent_broker_moves_no_watermark(rig):
     assert rig.last.watermarks_ms[CORE, 0] == A0 + 62_000 - GRACE_MS
 
 
-def test_a_partition_that_nobody_reads_yet_moves_no_watermark(rig):
+def test_shards_hear_of_a_new_partition_before_watermarks_pass_its_making(rig):
     """What it holds would otherwise be called missing."""
     rig.turn(2_000)
-    before = dict(rig.last.watermarks_ms)
+    made = rig.clock.now_ms
     rig.broker.topics[CORE].append([])
-    rig.turn(60_000)
-    rig.turn(60_000)
-    assert max(rig.last.watermarks_ms.values()) <= max(before.values()) + GRACE_MS
-    assert rig.last.partition_counts[CORE] == 2, "the shards go on with what the reader was made for"
+    for after in (100, 200, 1_000, 60_000):
+        rig.turn(after)
+    passed = [batch for batch in rig.shards[0].sent if max(batch.watermarks_ms.values()) > made]
+    assert passed
+    assert {batch.partition_counts[CORE] for batch in passed} == {3}
+
+
+def test_an_old_answer_takes_no_partition_away(rig):
+    rig.broker.topics[CORE].append([])
+    rig.turn(2_000)
+    rig.broker.topics[CORE].pop()
+    rig.turn(2_000)
+    assert rig.last.partition_counts[CORE] == 3
 
 
 def test_watermarks_never_go_back_while_reading_on(rig):
@@ -600,3 +611,25 @@ def test_a_shard_that_died_with_records_on_their_way_never_calls_them_missing(li
 )
 def test_a_poll_waits_the_longer_the_more_there_is(records, elapsed_s, waits_ms):
     assert ReaderOptions("reader-0", ()).patience_ms(records, elapsed_s) == waits_ms
+
+
+def test_a_partition_that_another_reads_holds_no_window_open(line):
+    """Nobody gives this reader new partitions: it has to see by itself that there are more."""
+    rig = line.rig
+    owner = line.clients[0] if key_group_of("T1") < 64 else line.clients[1]
+    rig.turn(1_000)
+    rig.broker.topics[MOBILE].append([])
+    rig.broker.append(CORE, 0, record("T1", at=1_000))
+    rig.broker.append(GATEWAY, 0, record("T1", "GATEWAY", at=1_000))
+    for _ in range(4):
+        rig.turn(60_000)
+        assert owner.shard.drain(PATIENCE_S)
+    assert [row["verdict"] for row in line.database.results.values()] == [Verdict.PENDING], "it may hold the leg"
+    watermarks = {(MOBILE, 1): rig.clock.now_ms}
+    at = OffsetRange(MOBILE, 1, 0, 0)  # as the other reader says it
+    owner.send(Batch([at], watermarks, NO_SENT, partition_counts={CORE: 1, GATEWAY: 1, MOBILE: 2}))
+    for _ in range(2):
+        rig.turn(2_000)
+        assert owner.shard.drain(PATIENCE_S)
+    [row] = line.database.results.values()
+    assert (row["verdict"], row["missing"]) == (Verdict.MISMATCHED, 0b100)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from actors.adapters.memory import MemoryCheckpoint, MemoryLedger
 from actors.matching import state
 from actors.ports import OffsetRange
 from schemas.errors import FencedError, GapError
@@ -393,6 +394,30 @@ def test_a_lost_spill_is_rebuilt_from_the_ledger(spilling):
     spilling.assert_as_judged()
 
 
+def test_a_rebuild_waits_for_what_was_decided_without_a_new_event(spilling, monkeypatch):
+    """A redelivery whose mark is still on its way would come back as an open event, and be marked twice."""
+    spilling.tell(*legs("T2"))
+    spill_one(spilling)
+    spilling.tell(event("T2", at=5, event_id="CORE"))
+    spilling.wait_written()
+    release, flush = threading.Event(), MemoryLedger.flush
+
+    def slowly(ledger, *arguments):
+        assert release.wait(PATIENCE_S)
+        return flush(ledger, *arguments)
+
+    monkeypatch.setattr(MemoryLedger, "flush", slowly)
+    spilling.clock.now_ms += 1_000
+    spilling.push({})  # T2 is looked up
+    assert not spilling.shard._outbox.is_empty
+    spilling.redis.hashes.clear()
+    threading.Timer(0.2, release.set).start()
+    spilling.tell(event("T1", "GATEWAY", at=6, clock=0), event("T1", "MOBILE", at=6.1, clock=0))
+    spilling.settle()
+    assert spilling.marked() == {("CORE", 0, 2)}
+    spilling.assert_as_judged()
+
+
 def test_an_unreachable_spill_store_keeps_rows_in_memory(spilling):
     spilling.redis.is_down = True
     spilling.tell(event("T1", "CORE", at=0, clock=0))
@@ -476,13 +501,85 @@ def test_what_was_not_written_is_read_from_the_log_again(bench):
     bench.assert_as_judged()
 
 
-def test_rules_are_read_again_before_an_event_could_fall_under_a_newer_version(bench):
-    lenient = RuleSet(version=2, effective_from_ms=A0 + 60_000, default_tolerance=Tolerance(absolute_minor=9))
+def one_owner_after_two(*events, **options) -> Workbench:
+    """One shard where two were: each of them gave out seqs from 1 on, and read these events."""
+    before = [Workbench(key_groups=(0, 64)), Workbench(key_groups=(64, 128))]
+    bench = Workbench(options=options)
+    bench.append(*events)
+    database = bench.database = before[0].database
+    database.checkpoints[64] = before[1].database.checkpoints[64]
+    for half in before:
+        half.database, half.log = database, bench.log
+        half.start()
+        half.push()
+        half.settle()
+        half.close()
+    left, right = database.checkpoints.pop(0), database.checkpoints.pop(64)
+    assert left.positions == right.positions
+    database.checkpoints[0] = MemoryCheckpoint(
+        128,
+        epoch=max(left.epoch, right.epoch) + 1,
+        next_seq=max(left.next_seq, right.next_seq),
+        low_seq=min(left.low_seq, right.low_seq),
+        positions=left.positions,
+    )
+    seqs = [seq for _, seq in database.events]
+    assert len(set(seqs)) < len(seqs)
+    bench.start()
+    return bench
+
+
+def in_both_halves() -> tuple[str, str]:
+    """Two transactions, one of each half of the key groups."""
+    ids = [f"T{number}" for number in range(100)]
+    return next(one for one in ids if key_group_of(one) < 64), next(one for one in ids if key_group_of(one) >= 64)
+
+
+def test_revisions_of_transactions_whose_seqs_are_the_same_know_all_their_events():
+    ids = in_both_halves()
+    bench = one_owner_after_two(*(one for txn_id in ids for one in legs(txn_id)))
+    bench.tell(*(event(txn_id, "CORE", at=5, clock=1, status="REVERSED") for txn_id in ids))
+    bench.settle()
+    assert [bench.in_words(txn_id) for txn_id in ids] == ["MISMATCHED STATUS revision=2"] * 2
+    bench.assert_as_judged()
+    bench.close()
+
+
+def test_repeats_of_transactions_whose_seqs_are_the_same_know_all_their_events():
+    ids = in_both_halves()
+    bench = one_owner_after_two(*(one for txn_id in ids for one in legs(txn_id)))
+    bench.tell(*(one for txn_id in ids for one in legs(txn_id, at=5, suffix="-anew")))
+    bench.settle()
+    assert [bench.in_words(txn_id) for txn_id in ids] == ["MISMATCHED DUPLICATE revision=4"] * 2
+    bench.assert_as_judged()
+    bench.close()
+
+
+def test_a_rebuild_finds_an_open_event_whose_seq_is_that_of_one_in_memory():
+    ids = in_both_halves()
+    bench = one_owner_after_two(
+        *(event(txn_id, "CORE", at=0, clock=0) for txn_id in ids), pending_rows_max=1, spill_age_ms=10**6
+    )
+    bench.settle()
+    status = bench.shard.status()
+    assert (status.pending_rows, status.spilled_txns) == (1, 1)
+    [spilled] = [txn_id for fields in bench.redis.hashes.values() for txn_id in fields]
+    bench.redis.hashes.clear()
+    bench.tell(event(spilled, "GATEWAY", at=1, clock=0), event(spilled, "MOBILE", at=1.1, clock=0))
+    bench.wait_written()
+    assert bench.in_words(spilled) == "MATCHED revision=1"
+    bench.close()
+
+
+@pytest.mark.parametrize("after_s", [60.0, 9.5], ids=["long-ago", "committed-half-a-second-late"])
+def test_rules_are_read_again_before_an_event_could_fall_under_a_newer_version(bench, after_s):
+    effective_from_ms = A0 + round(after_s * 1000)
+    lenient = RuleSet(2, effective_from_ms, default_tolerance=Tolerance(absolute_minor=9))
     bench.database.rule_sets.append(lenient)
     bench.append(
-        event("T1", "CORE", at=61, amount=100),
-        event("T1", "GATEWAY", at=61, amount=109),
-        event("T1", "MOBILE", at=61, amount=100),
+        event("T1", "CORE", at=after_s, amount=100),
+        event("T1", "GATEWAY", at=after_s, amount=109),
+        event("T1", "MOBILE", at=after_s, amount=100),
     )
     bench.push()
     bench.wait_written()

@@ -182,6 +182,25 @@ def test_messages_cut_at_the_wrong_places_are_not_taken_for_others(values, data)
     assert_as_one_by_one([b"\0\0\0\0\1" + part for part in parts])
 
 
+@pytest.mark.parametrize("field", ["source", "status"])
+def test_a_negative_symbol_is_malformed_and_not_the_last_one(field):
+    good = encode(1, source="CORE", status="PENDING")
+    at = good.index(b"\x06EUR") + (4 if field == "status" else -3)
+    assert good[at] == 0
+    decoded = assert_as_one_by_one([good, good[:at] + b"\x01" + good[at + 1 :], good])
+    assert [(one.row, one.reason) for one in decoded.rejects] == [(1, DeadLetterReason.MALFORMED)]
+
+
+@pytest.mark.parametrize("branch", [-64, -1, 2, 63])
+def test_a_branch_that_the_union_does_not_have_is_malformed(branch):
+    good = encode(1, original_txn_id="T0" * 40)
+    at = len(good) - 80 - 2 - 1  # text of 80 bytes, its length in two, the branch in one
+    assert good[at] == 2
+    bad = good[:at] + bytes([(branch << 1) ^ (branch >> 63)]) + good[at + 1 :]
+    decoded = assert_as_one_by_one([good, encode(1), bad, encode(1, original_txn_id=""), good])
+    assert [(one.row, one.reason) for one in decoded.rejects] == [(2, DeadLetterReason.MALFORMED)]
+
+
 def test_an_empty_batch_is_an_empty_frame():
     decoded = decode_batch([], lookup)
     assert decoded.events.is_empty()

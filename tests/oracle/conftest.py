@@ -17,7 +17,7 @@ from actors.adapters.registry import SchemaCache
 from actors.reader import PartitionReader, ReaderOptions
 from actors.shard import MatcherShard, ShardOptions
 from cluster.cli import build
-from cluster.layout import prepare, set_first_window
+from cluster.layout import prepare, set_first_rules
 from cluster.settings import get_settings
 
 WINDOW_MS = 8_000
@@ -62,7 +62,7 @@ def recon_home(fresh_endpoints, tmp_path_factory):
     home = Recon(endpoints, folder)
     # A right on the database itself does not come along when the database is a copy.
     home.sql(f"grant temporary on database {endpoints.postgres.connect_kwargs('owner')['database']} to recon_app")
-    run_sync(set_first_window(endpoints.postgres.connect_kwargs("owner"), WINDOW_MS))
+    run_sync(set_first_rules(endpoints.postgres.connect_kwargs("owner"), WINDOW_MS, endpoints.source_specs()))
     # Two shards that make the day's partition at the same moment may collide; an actor would start again, a thread not.
     home.sql("select ensure_event_blocks_partition((now() at time zone 'UTC')::date)")
     run_sync(prepare(endpoints.postgres.connect_kwargs("app"), endpoints.source_specs(), len(KEY_GROUP_RANGES)))

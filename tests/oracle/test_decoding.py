@@ -118,6 +118,14 @@ def test_limits_hold_to_the_last_unit(judged, changes, reason):
     assert judged(ENCODER.encode(Event(**{**fields, **changes}))) is reason
 
 
+@pytest.mark.parametrize("judged", [reason_by_oracle, reason_by_codec], ids=["oracle", "codec"])
+def test_a_negative_symbol_is_malformed_and_not_the_last_one(judged):
+    value = ENCODER.encode(GOOD)
+    at = value.index(b"\x06EUR") + 4
+    assert value[at] == 2
+    assert judged(value[:at] + b"\x01" + value[at + 1 :]) is DeadLetterReason.MALFORMED
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.none(), st.binary(max_size=80), st.binary(max_size=80).map(lambda body: b"\0\0\0\0\7" + body)))
 def test_any_bytes_are_accepted_or_refused_and_never_raise(value):

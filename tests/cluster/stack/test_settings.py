@@ -48,6 +48,7 @@ def test_settings_cannot_be_changed_afterwards():
         {"sources": []},
         {"sources": [{"name": "A", "topic": "t"}, {"name": "A", "topic": "u"}]},
         {"sources": [{"name": "A", "topic": "t"}, {"name": "B", "topic": "t"}]},
+        {"sources": [{"name": "A", "topic": "t", "expected": False}]},
     ],
     ids=[
         "open to all",
@@ -58,6 +59,7 @@ def test_settings_cannot_be_changed_afterwards():
         "no source",
         "same name",
         "same topic",
+        "none expected",
     ],
 )
 def test_nonsense_is_refused(values):
