@@ -178,7 +178,8 @@ def _with_fate(results: pl.DataFrame, ages: Ages, now_ms: int) -> pl.DataFrame:
     # A missing leg is declared only after the ledger was asked; the unique key would catch it, at a rollback's cost.
     final = pl.col("final") & ((pl.col("waits") == 0) | pl.col("checked"))
     # Nothing provisional before the ledger was asked, or it could come on top of a final result.
-    told = pl.col("checked") & (pl.col("breaks") != 0) & (pl.col("breaks") != pl.col("published"))
+    news = (pl.col("breaks") != pl.col("published")) & ((pl.col("breaks") != 0) | (pl.col("published") != UNPUBLISHED))
+    told = pl.col("checked") & news
     shows = ~pl.col("final") & (told | _to_show(ages, now_ms))
     fate = (
         pl.when(final & (pl.col("published") == UNPUBLISHED))

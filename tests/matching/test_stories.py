@@ -119,6 +119,20 @@ STORIES = [
         """,
     ),
     Story(
+        "a provisional break that an update clears is shown no longer",
+        """
+        0.0 CORE    100 EUR PENDING clock=0
+        9.0 GATEWAY 100 EUR SUCCESS clock=9
+        wait
+        = PENDING TIMESTAMP
+        9.5 CORE    100 EUR SUCCESS clock=9
+        wait
+        = PENDING
+        9.9 MOBILE  100 EUR SUCCESS clock=9
+        = MATCHED revision=1
+        """,
+    ),
+    Story(
         "a pending leg is no provisional disagreement, for it is expected to move on",
         """
         0.0 CORE    100 EUR PENDING
