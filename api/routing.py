@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from api.access import ACCESS, Access
 from api.audit_log import audit_entry
 from api.caller import Caller
+from api.csvs import Download
 from api.models.common import FieldProblem
 from api.problems import InvalidError, NotAllowedError, NotSignedInError
 from api.services import Services
@@ -97,7 +98,12 @@ class GuardedRoute(APIRoute):
             _refuse_repeated(request)
             response = await handler(request)
             if access.reads and response.status_code < 400:
-                await _record_read(request, caller, operation, access)
+                try:
+                    await _record_read(request, caller, operation, access)
+                except BaseException:
+                    if isinstance(response, Download):
+                        await response.close()
+                    raise
             return response
 
         return guarded
