@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
+import api.paths  # noqa: F401 - its convertor must be known before a route is written
 from api.access import ACCESS, Access
 from api.audit_log import audit_entry
 from api.caller import Caller
