@@ -70,6 +70,12 @@ class ConflictError(ProblemError):
     status, kind, title = 409, "conflict", "Its state does not allow this"
 
 
+class StillRefusedError(ProblemError):
+    """The pipeline would set the record aside again."""
+
+    status, kind, title = 409, "still-refused", "It would be set aside again"
+
+
 class SecondPersonError(ProblemError):
     """Maker and checker must differ."""
 
