@@ -36,7 +36,7 @@ test("a record that was set aside is looked at, not replayed while it is no even
   // The schema can read it: every field is there, and so are the bytes.
   await row(adam, place).click();
   const side = record(adam);
-  await expect(side.getByText("Unknown currency")).toBeVisible();
+  await expect(side.getByText("Unknown currency", { exact: true })).toBeVisible();
   await expect(side.getByText(txnId, { exact: true })).toBeVisible();
   await expect(side.getByText("ZZZ", { exact: true })).toBeVisible();
   const hex = side.getByRole("region", { name: "Bytes in hexadecimal" });
