@@ -255,6 +255,7 @@ function startFeed(io: Server): void {
     for (const row of results) row.decided_at = now;
     io.emit("verdict", {
       seq,
+      first_seq: seq,
       at: now,
       shard: "shard-0",
       flush: seq,
