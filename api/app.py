@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.types import Lifespan
 
 from api import problems
-from api.dashboard import Dashboard
+from api.dashboard import Dashboard, Files
 from api.middleware import Surround, security_headers
 from api.openapi import document
 from api.options import ApiOptions
@@ -55,7 +55,7 @@ def build_rest(services: Services, lifespan: Lifespan[FastAPI] | None = None) ->
     app = bare_app(lifespan)
     app.state.services = services
     if options.dashboard_dir is not None:
-        app.mount("/", Dashboard(options.dashboard_dir), name="dashboard")
+        app.routes.append(Files("/", Dashboard(options.dashboard_dir), name="dashboard"))
     parts = urlsplit(options.public.keycloak_url)
     app.add_middleware(
         Surround,

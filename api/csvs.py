@@ -6,10 +6,11 @@ import contextlib
 import csv
 import io
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.problems import TooManyError
 
@@ -56,31 +57,56 @@ class ExportSlots:
             del self._running[subject]
 
 
+class Download(StreamingResponse):
+    """A CSV that is streamed. What it holds (a slot, a query) is given back by `close`, and when it ends, however."""
+
+    def __init__(self, body: AsyncGenerator[bytes], filename: str, release: Callable[[], None]) -> None:
+        self._body = body
+        self._release = release
+        self._closed = False
+        super().__init__(
+            body,
+            media_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{filename}"', "Cache-Control": "no-store"},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Once is enough; more is harmless. A download that is never sent has to be closed by hand."""
+        if not self._closed:
+            self._closed = True
+            self._release()
+            await self._body.aclose()
+
+
 async def stream_csv(
     slots: ExportSlots, caller: Caller, rows: AsyncGenerator[Sequence[Sequence[object]]], filename: str
-) -> StreamingResponse:
-    """Batches of rows as a download. The slot is freed when the stream ends, however it ends.
+) -> Download:
+    """Batches of rows as a download, which holds a slot until it is closed.
 
     The first batch is asked for before anything is answered, so that what the query refuses is still refused.
     """
     slots.take(caller.subject)
+    body = _encoded(rows)
     try:
-        first = await anext(rows)
+        await anext(body)
     except BaseException:
         slots.give_back(caller.subject)
         raise
+    return Download(body, filename, lambda: slots.give_back(caller.subject))
 
-    async def body() -> AsyncIterator[bytes]:
-        try:
-            yield csv_chunk(first)
-            async with contextlib.aclosing(rows) as batches:
-                async for batch in batches:
-                    yield csv_chunk(batch)
-        finally:
-            slots.give_back(caller.subject)
 
-    return StreamingResponse(
-        body(),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{filename}"', "Cache-Control": "no-store"},
-    )
+async def _encoded(rows: AsyncGenerator[Sequence[Sequence[object]]]) -> AsyncGenerator[bytes]:
+    """The rows as text. The first item is empty and says that the query stands: from then on closing ends the query."""
+    async with contextlib.aclosing(rows) as batches:
+        first = await anext(batches)
+        yield b""
+        yield csv_chunk(first)
+        async for batch in batches:
+            yield csv_chunk(batch)

@@ -9,15 +9,27 @@ from __future__ import annotations
 import mimetypes
 import os
 from pathlib import Path
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
+from starlette.routing import Match, Mount
 from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
 from starlette.types import Scope
 
 _NOT_PAGES = ("api/", "socket.io", "healthz", "readyz", "metrics", "config.json")
+_HASHED = "assets/"
 _COMPRESSED = ".gz"
+
+
+class Files(Mount):
+    """The dashboard's files: at every path but the API's own, which answer for themselves with 404 and 405."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Not a path of the API."""
+        own = unquote(scope["path"]).lstrip("/").startswith(_NOT_PAGES)
+        return (Match.NONE, {}) if own else super().matches(scope)
 
 
 class Dashboard(StaticFiles):
@@ -29,18 +41,20 @@ class Dashboard(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The file, or the page for a path that the dashboard routes itself."""
-        if path.endswith(_COMPRESSED):
-            raise HTTPException(404)  # a form of a file, no file of its own
         try:
-            response = await super().get_response(path, scope)
+            response = await self._file(path, scope)
         except HTTPException as error:
-            is_page = "." not in path.rsplit("/", 1)[-1] and not path.startswith(_NOT_PAGES)
-            if error.status_code != 404 or not is_page or not self._index.is_file():
+            if error.status_code != 404 or not _is_page(path, scope) or not self._index.is_file():
                 raise
             response = self.file_response(self._index, self._index.stat(), scope)
-        hashed = path.startswith("assets/")
+        hashed = path.startswith(_HASHED)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if hashed else "no-cache"
         return response
+
+    async def _file(self, path: str, scope: Scope) -> Response:
+        if path.endswith(_COMPRESSED):
+            raise HTTPException(404)  # a form of a file, no file of its own
+        return await super().get_response(path, scope)
 
     def file_response(
         self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
@@ -58,6 +72,13 @@ class Dashboard(StaticFiles):
             headers["Content-Encoding"] = "gzip"
         response = FileResponse(path, status_code, headers, media_type, stat_result=stat_result)
         return NotModifiedResponse(response.headers) if self.is_not_modified(response.headers, asked) else response
+
+
+def _is_page(path: str, scope: Scope) -> bool:
+    """Whether a path without a file is a page of the dashboard: an id with a dot is, when a browser goes there."""
+    named = "." in path.rsplit("/", 1)[-1]
+    wants_page = "text/html" in Headers(scope=scope).get("accept", "")
+    return not path.startswith((_HASHED, *_NOT_PAGES)) and (wants_page or not named)
 
 
 def takes_gzip(accept_encoding: str) -> bool:

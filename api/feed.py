@@ -7,8 +7,10 @@ with its last number gets what it missed from the ring, or is told to fetch anew
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from api.caller import Caller
 
@@ -74,6 +76,63 @@ class FeedRing:
         return self._messages[seq + 1 - self.oldest]
 
 
+class FeedMerge:
+    """Flushes that wait to go out as one message, to sockets that asked for it.
+
+    The first after a pause goes at once. The next ones wait until `wait_ms` have passed since, or `bytes_max` are
+    together: what a message costs at each socket is then paid ten times a second at most, however often shards flush.
+    """
+
+    def __init__(self, wait_ms: int, bytes_max: int) -> None:
+        self._wait_ms = wait_ms
+        self._bytes_max = bytes_max
+        self._waiting: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._sent_ms = -wait_ms
+
+    def add(self, flush: dict[str, Any], size_bytes: int) -> None:
+        """One more flush, the next in order."""
+        self._waiting.append(flush)
+        self._bytes += size_bytes
+
+    def due_in_ms(self, now_ms: int) -> int | None:
+        """How long what waits has to wait still; 0 when it is to go now, None when nothing waits."""
+        if not self._waiting:
+            return None
+        if self._bytes >= self._bytes_max or now_ms < self._sent_ms:  # the clock was set back
+            return 0
+        return max(0, self._sent_ms + self._wait_ms - now_ms)
+
+    def take(self, now_ms: int) -> tuple[dict[str, Any], int] | None:
+        """What waits as one message, and its size in bytes; None when nothing does."""
+        if not self._waiting:
+            return None
+        taken, size = merged(self._waiting), self._bytes
+        self.clear()
+        self._sent_ms = now_ms
+        return taken, size
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting = []
+        self._bytes = 0
+
+
+def merged(flushes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Consecutive flushes as one: the results in order, sums of counts, the oldest time, all else the newest's."""
+    counts: Counter[str] = Counter()
+    for flush in flushes:
+        counts.update(flush.get("counts", {}))
+    return {
+        **flushes[-1],
+        "first_seq": flushes[0]["first_seq"],
+        "at": min(flush.get("at", 0) for flush in flushes),
+        "omitted": sum(flush.get("omitted", 0) for flush in flushes),
+        "counts": dict(counts),
+        "results": [result for flush in flushes for result in flush.get("results", ())],
+    }
+
+
 @dataclass(slots=True)
 class LiveSocket:
     """One socket: who, what it listens to, where it is in the feed, and how much it has not acknowledged."""
@@ -82,6 +141,7 @@ class LiveSocket:
     caller: Caller
     topics: set[str]
     seq: int
+    merges: bool = False  # it takes several flushes in one message
     at_head: bool = False
     sent_bytes: int = 0
     acked_bytes: int = 0

@@ -22,7 +22,7 @@ import structlog
 from api.access import Role
 from api.audit_log import audit_entry
 from api.caller import Caller
-from api.feed import FeedMessage, FeedRing, LiveSocket
+from api.feed import FeedMerge, FeedMessage, FeedRing, LiveSocket
 from api.feed_reader import DESK, PIPELINE, FeedReader
 from api.options import ApiOptions
 from api.problems import ProblemError, TooManyError, UnavailableError
@@ -74,6 +74,9 @@ class Live:
         self.limits = options.limits
         self.ring = FeedRing(self.limits.feed_ring_messages, self.limits.feed_ring_bytes)
         self.sockets: dict[str, LiveSocket] = {}
+        self._merge = FeedMerge(self.limits.merge_ms, self.limits.merge_bytes)
+        self._merge_timer: asyncio.TimerHandle | None = None
+        self._merging = asyncio.Lock()
         self._joining: Counter[str] = Counter()
         self._per_caller: Counter[str] = Counter()
         self._watch = IncidentWatch(self.services)
@@ -110,6 +113,8 @@ class Live:
     async def stop(self) -> None:
         """Say goodbye, then stop."""
         await self.drain()
+        if self._merge_timer is not None:
+            self._merge_timer.cancel()
         for task in [*self._tasks, *self._background]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._background, return_exceptions=True)
@@ -137,6 +142,7 @@ class Live:
             last_seq = auth.get("last_seq")
             resumes = last_seq if type(last_seq) is int and 0 <= last_seq < 2**53 else None
             self._check_room(caller)
+            merges = auth.get("merge") is True
             details = {"topics": sorted(topics), "last_seq": resumes}
             await self.services.audit.write(audit_entry(caller, "live.connect", "live_feed", "", details))
         except ProblemError as error:
@@ -145,7 +151,7 @@ class Live:
             problem = {"type": "/problems/invalid-request", "title": "Not valid", "status": 422, "detail": ""}
             raise socketio.exceptions.ConnectionRefusedError("Not valid", problem) from error
         seq = self.ring.newest if resumes is None else resumes
-        self.sockets[sid] = LiveSocket(sid, caller, topics, seq)
+        self.sockets[sid] = LiveSocket(sid, caller, topics, seq, merges)
         self._per_caller[caller.subject] += 1
         self._spawn(self._welcome(self.sockets[sid], resumes=resumes is not None))
 
@@ -191,6 +197,7 @@ class Live:
             "role": socket.caller.role.label,
             "token_expires": socket.caller.expires_s * 1_000,
             "topics": sorted(socket.topics),
+            "merge": socket.merges,
         }
         await self.sio.enter_room(socket.sid, _room(socket.caller.role), namespace=NAMESPACE)
         await self._emit_to(socket, "hello", hello)
@@ -294,10 +301,18 @@ class Live:
 
         await self.sio.emit("feed.mark", {"seq": socket.seq}, to=socket.sid, namespace=NAMESPACE, callback=acknowledged)
 
-    async def _broadcast(self, topic: str, data: Any, size_bytes: int, seq: int | None = None) -> None:
-        """Send to all at the head who want the topic, and account for it at every socket."""
+    def _listening(self, topic: str) -> list[LiveSocket]:
+        return [socket for socket in self.sockets.values() if socket.at_head and topic in socket.topics]
+
+    async def _broadcast(self, topic: str, data: Any, size_bytes: int) -> None:
+        """Send to all at the head who want the topic."""
+        await self._deliver(self._listening(topic), topic, data, size_bytes)
+
+    async def _deliver(
+        self, receivers: list[LiveSocket], topic: str, data: Any, size_bytes: int, seq: int | None = None
+    ) -> None:
+        """Send, and account for it at every socket, before anything suspends."""
         now_ms = millis(now())
-        receivers = [socket for socket in self.sockets.values() if socket.at_head and topic in socket.topics]
         for socket in receivers:
             socket.sent(size_bytes, limit_bytes=self.limits.unacked_bytes, now_ms=now_ms)
             if seq is not None:
@@ -350,14 +365,20 @@ class Live:
                 else None
             )
         counts = flush.get("counts", {})
-        data = {"seq": seq, **flush}
+        data = {"seq": seq, "first_seq": seq, **flush}
         message = FeedMessage(seq, orjson.dumps(data))
         # From here to the emit nothing suspends: see _catch_up.
         for socket in self.sockets.values():
             if socket.at_head and "verdict" not in socket.topics:
                 socket.seq = seq
         self.ring.append(message)
-        await self._broadcast("verdict", data, message.size_bytes, seq)
+        receivers = self._listening("verdict")
+        if any(socket.merges for socket in receivers):
+            self._merge.add(data, message.size_bytes)
+        await self._deliver(
+            [socket for socket in receivers if not socket.merges], "verdict", data, message.size_bytes, seq
+        )
+        await self._send_merged()
         self._watch.count(int(flush.get("at") or 0), counts)
         metrics = self.services.metric_set
         metrics[FEED_MESSAGES].inc()
@@ -366,11 +387,44 @@ class Live:
         if age_s < OLD_FLUSH_S:  # what the stream held before this replica began says nothing about delivery
             metrics[FEED_AGE_SECONDS].observe(max(0.0, age_s))
 
+    async def _send_merged(self) -> None:
+        """Send what waits when it is due, else see to it that it will be."""
+        async with self._merging:  # one message after the other, should a send have to wait
+            await self._send_merged_in_turn()
+
+    async def _send_merged_in_turn(self) -> None:
+        """A socket that came to the head while flushes waited has some of them: it catches up from the ring."""
+        now_ms = millis(now())
+        due_in_ms = self._merge.due_in_ms(now_ms)
+        if due_in_ms:
+            if self._merge_timer is None:
+                self._merge_timer = asyncio.get_running_loop().call_later(due_in_ms / 1_000, self._merge_due)
+            return
+        taken = self._merge.take(now_ms)
+        if taken is None:
+            return
+        data, size_bytes = taken
+        receivers = []
+        for socket in self._listening("verdict"):
+            if not socket.merges or socket.seq >= data["seq"]:
+                continue
+            if socket.seq == data["first_seq"] - 1:
+                receivers.append(socket)
+            else:
+                socket.at_head = False
+                self._spawn(self._catch_up(socket))
+        await self._deliver(receivers, "verdict", data, size_bytes, data["seq"])
+
+    def _merge_due(self) -> None:
+        self._merge_timer = None
+        self._spawn(self._send_merged())
+
     async def _on_gap(self, newest: int, reason: str) -> None:
         """The feed goes on from `newest`; without a reason it only begins."""
         if reason == "" and self.ring.newest == newest:
             return
         self.ring.restart(newest)
+        self._merge.clear()
         sockets = list(self.sockets.values())
         for socket in sockets:
             socket.seq = newest

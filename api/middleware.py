@@ -1,4 +1,4 @@
-"""What surrounds every request: an id, a body limit, security headers, counts. Plain ASGI: streams stay streams."""
+"""What surrounds every request: id, body limit, security headers, counts, HEAD. Plain ASGI: streams stay streams."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import MetricSet
 from api.models.common import Problem
+from api.paths import path_as_sent
 from api.problems import MEDIA_TYPE, InvalidError, ProblemError, TooLargeError
 from schemas.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
@@ -79,15 +80,26 @@ class Surround:
                     headers.setdefault(name, value)
                 if scope["path"].startswith("/api/"):
                     headers.setdefault("Cache-Control", "no-store")
-            await send(message)
+            await (send_head if scope["method"] == "HEAD" else send)(message)
 
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                if message.get("more_body"):
+                    raise _HeadSentError
+            else:
+                await send(message)
+
+        inner = _routed(scope)
         try:
             if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 await self._refuse(with_headers, request_id, InvalidError, "Text must not contain NUL.")
                 return
-            await self._limited(scope, receive, with_headers, request_id, answered)
+            await self._limited(inner, receive, with_headers, request_id, answered)
+        except _HeadSentError:
+            pass  # nothing more is wanted of the handler
         finally:
-            route = scope.get("route")
+            route = inner.get("route")
             operation = getattr(route, "operation_id", None) or "other"
             seconds = time.perf_counter() - started
             self._metrics[HTTP_REQUESTS].labels(operation, str(answered["status"])).inc()
@@ -140,6 +152,17 @@ class Surround:
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _routed(scope: Scope) -> Scope:
+    """The scope by which routes are chosen: HEAD is a GET whose body is left out, and the API's paths are as sent."""
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    path = path_as_sent(scope) if scope["path"].startswith("/api/") else scope["path"]
+    return {**scope, "method": method, "path": path}
+
+
+class _HeadSentError(Exception):
+    """The answer to a HEAD is complete; ends a handler that would go on streaming."""
 
 
 class _BodyTooLargeError(Exception):

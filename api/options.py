@@ -49,6 +49,8 @@ class Limits:
     mark_bytes: int = 128_000  # per socket: an acknowledgement is asked for every so often
     slow_ms: int = 10_000  # a socket that stays over the limit for so long is dropped
     socket_message_bytes: int = 16_384  # largest message that a client may send
+    merge_ms: int = 100  # a socket that takes merged flushes gets a message at most this often
+    merge_bytes: int = 128_000  # or when so much is together
     live_summary_ms: int = 2_000  # how often the summary and the pipeline are sent
     ping_interval_s: int = 10
     ping_timeout_s: int = 10

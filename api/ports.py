@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import polars as pl
@@ -41,6 +42,22 @@ class Republisher(Protocol):
 
     async def __call__(self, topic: str, key: bytes | None, payload: bytes) -> tuple[int, int]:
         """Partition and offset of the new record. Raises UnavailableError when Kafka does not take it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the pipeline would set a record aside: a schemas.errors.DeadLetterReason, and what a person should read."""
+
+    reason: str
+    detail: str
+
+
+class Examiner(Protocol):
+    """Judges a record as the pipeline would if it arrived now."""
+
+    async def __call__(self, topic: str, payload: bytes | None) -> Refusal | None:
+        """None when it would be accepted. Raises UnavailableError when that cannot be told now."""
         ...
 
 

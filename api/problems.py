@@ -70,6 +70,12 @@ class ConflictError(ProblemError):
     status, kind, title = 409, "conflict", "Its state does not allow this"
 
 
+class StillRefusedError(ProblemError):
+    """The pipeline would set the record aside again."""
+
+    status, kind, title = 409, "still-refused", "It would be set aside again"
+
+
 class SecondPersonError(ProblemError):
     """Maker and checker must differ."""
 
@@ -144,12 +150,16 @@ def respond_to(request: Request, error: ProblemError) -> Response:
 
 
 def _methods(request: Request, routes: Sequence[BaseRoute]) -> set[str]:
-    """All methods that the request's path has, over all routes; a route of exactly this path hides patterns."""
+    """All methods that the request's path has, over all routes; a route of exactly this path hides patterns.
+
+    A path that no route has is a file's.
+    """
     found = [
         route for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]
     exact = [route for route in found if route.path == request.scope["path"]]
-    return {method for route in exact or found for method in route.methods or ()}
+    methods = {method for route in exact or found for method in route.methods or ()} or {"GET"}
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
+import api.paths  # noqa: F401 - its convertor must be known before a route is written
 from api.access import ACCESS, Access
 from api.audit_log import audit_entry
 from api.caller import Caller
+from api.csvs import Download
 from api.models.common import FieldProblem
 from api.problems import InvalidError, NotAllowedError, NotSignedInError
 from api.services import Services
@@ -97,7 +99,12 @@ class GuardedRoute(APIRoute):
             _refuse_repeated(request)
             response = await handler(request)
             if access.reads and response.status_code < 400:
-                await _record_read(request, caller, operation, access)
+                try:
+                    await _record_read(request, caller, operation, access)
+                except BaseException:
+                    if isinstance(response, Download):
+                        await response.close()
+                    raise
             return response
 
         return guarded

@@ -21,7 +21,7 @@ from api.desk_feed import DeskFeed
 from api.metrics import MetricSet, MetricsExchange
 from api.options import ApiOptions
 from api.people import People
-from api.ports import Decoder, Judge, Republisher
+from api.ports import Decoder, Examiner, Judge, Republisher
 from api.problems import UnavailableError
 from api.rates import Rates
 from api.snapshot import SnapshotReader
@@ -47,6 +47,7 @@ class Ports:
     judge: Judge | None = None
     republish: Republisher | None = None
     decode: Decoder | None = None
+    examine: Examiner | None = None
     fetch_keys: FetchKeys | None = None
 
 
@@ -101,7 +102,7 @@ class Services:
         self.exceptions = ExceptionStore(self.db, self.vocabulary, self.totals, self.audit, self.desk_feed)
         self.rules = RuleStore(self.db, self.vocabulary, self.audit, self.desk_feed)
         self.backtests = Backtests(self.db, self.vocabulary, self.ports.judge, limits)
-        self.dead_letters = DeadLetterStore(self.db, self.audit, self.ports.republish, self.ports.decode)
+        self.dead_letters = DeadLetterStore(self.db, self.audit, self.ports)
         self.trail = Trail(self.db, self.audit, limits)
         self.metrics = MetricsExchange(self.metric_set, self.redis, options.redis_prefix, options.replica)
         self._tasks: list[asyncio.Task[None]] = []

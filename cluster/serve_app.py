@@ -24,6 +24,7 @@ from actors.matching.frames import EVENT_SCHEMA
 from api.options import ApiOptions, KafkaOptions, PublicConfig, TokenOptions
 from api.republish import KafkaRepublisher
 from api.services import Ports
+from cluster.acceptance import Acceptance
 from cluster.endpoints import Endpoints
 from cluster.logs import configure_logs
 from cluster.settings import Settings
@@ -98,9 +99,14 @@ def api_options(
     )
 
 
-def api_ports(options: ApiOptions) -> Ports:
+def api_ports(endpoints: Endpoints, options: ApiOptions) -> Ports:
     """The engine's judgement, the codec and Kafka, as the service asks for them."""
-    return Ports(judge=judge_history, republish=KafkaRepublisher(options.kafka.config), decode=decode_payload)
+    return Ports(
+        judge=judge_history,
+        republish=KafkaRepublisher(options.kafka.config),
+        decode=decode_payload,
+        examine=Acceptance(endpoints.registry.client_config("reader"), endpoints.source_specs()),
+    )
 
 
 def judge_history(events: pl.DataFrame, rules: RuleSet, sources: Sequence[SourceSpec]) -> pl.DataFrame:
@@ -158,7 +164,7 @@ class _Replica:
                 drain_s=DRAIN_S,
                 message_bytes=options.limits.socket_message_bytes,
             )
-        self._app = Whole(options, api_ports(options), door)
+        self._app = Whole(options, api_ports(self._endpoints, options), door)
         return self._app
 
     def check_health(self) -> None:

@@ -436,7 +436,7 @@ def _explain(reason: DeadLetterReason, event: dict[str, Any]) -> str:
         case DeadLetterReason.BAD_AMOUNT:
             return f"amount_minor {event['amount_minor']} is not within 0 to {AMOUNT_MINOR_MAX}"
         case DeadLetterReason.UNKNOWN_CURRENCY:
-            return f"currency {event['currency'][:32]!r} is not in ISO 4217"
+            return f"currency {event['currency'][:32]!r} is no currency of ISO 4217 with a minor unit"
         case DeadLetterReason.ABSURD_TIME:
             return f"event_time {event['event_time']} ms is before 2000 or more than a day ahead of its arrival"
         case _:

@@ -14,7 +14,8 @@ _ZERO = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THREE = "BHD IQD JOD KWD LYD OMR TND"
 _FOUR = "CLF UYW"
 
-# Source: ISO 4217 list one (active codes that denote money; metals, units of account and test codes left out).
+# Source: ISO 4217 list one, less the codes whose minor unit is "N.A.": metals (XAU, XAG, XPD, XPT), units of account
+# (XDR, XSU, XUA, XBA to XBD), testing (XTS) and no currency (XXX). A number of minor units says no amount in them.
 CURRENCY_EXPONENTS: dict[str, int] = {
     **dict.fromkeys(_TWO.split(), 2),
     **dict.fromkeys(_ZERO.split(), 0),

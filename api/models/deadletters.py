@@ -33,6 +33,13 @@ class DeadLetterPage(Page):
     items: list[DeadLetterRow]
 
 
+class LetterRefusal(Shape):
+    """Why a record is no acceptable event."""
+
+    reason: str
+    detail: str
+
+
 class DeadLetterDetail(Shape):
     """One record with its bytes."""
 
@@ -43,6 +50,11 @@ class DeadLetterDetail(Shape):
     schema_id: int | None = Field(description="From the framing, when the record is framed.")
     decoded: dict[str, str | int | None] | None = Field(description="What the current schema makes of it, if anything.")
     decode_problem: str | None
+    refusal: LetterRefusal | None = Field(
+        description="Why the pipeline would set it aside again if it arrived now; null when it would accept it, or "
+        "when that is not known. A replay is refused for the same reason."
+    )
+    examined: bool = Field(description="Whether that is known: false while the schema registry does not answer.")
 
 
 class ReplayResult(Shape):

@@ -32,19 +32,21 @@ async def list_dead_letters(
     return await services.dead_letters.search(state=state, reason=reason, topic=topic, limit=limit, cursor=cursor)
 
 
-@router.get("/{letter_id}", operation_id="getDeadLetter", summary="One record with its bytes")
+@router.get("/{letter_id:segment}", operation_id="getDeadLetter", summary="One record with its bytes")
 async def get_dead_letter(letter_id: LetterId, services: ServicesDep) -> DeadLetterDetail:
-    """Bytes in hexadecimal, and what the current schema makes of them."""
+    """Bytes in hexadecimal, what the current schema makes of them, and whether the pipeline would take them now."""
     return await services.dead_letters.detail(letter_id)
 
 
-@router.post("/{letter_id}/replay", operation_id="replayDeadLetter", summary="Send a record through the log again")
+@router.post(
+    "/{letter_id:segment}/replay", operation_id="replayDeadLetter", summary="Send a record through the log again"
+)
 async def replay_dead_letter(letter_id: LetterId, services: ServicesDep, caller: CallerDep) -> ReplayResult:
-    """The same bytes, appended to the same topic: useful once the schema or the source has been mended."""
+    """The same bytes, appended to the same topic. 409 `/problems/still-refused` while they are no acceptable event."""
     return await services.dead_letters.replay(letter_id, caller)
 
 
-@router.post("/{letter_id}/dismiss", operation_id="dismissDeadLetter", summary="Set a record aside for good")
+@router.post("/{letter_id:segment}/dismiss", operation_id="dismissDeadLetter", summary="Set a record aside for good")
 async def dismiss_dead_letter(letter_id: LetterId, services: ServicesDep, caller: CallerDep) -> DeadLetterRow:
     """It stays stored."""
     return await services.dead_letters.dismiss(letter_id, caller)

@@ -72,13 +72,13 @@ async def apply_bulk_action(body: BulkApply, services: ServicesDep, caller: Call
     return await services.exceptions.apply(body, caller)
 
 
-@router.get("/{txn_id}", operation_id="getException", summary="One exception with its history")
+@router.get("/{txn_id:segment}", operation_id="getException", summary="One exception with its history")
 async def get_exception(txn_id: Annotated[TxnId, Path()], services: ServicesDep, caller: CallerDep) -> ExceptionDetail:
     """The exception, its comments, its steps, and what the caller may do now."""
     return await services.exceptions.detail(txn_id, caller)
 
 
-@router.post("/{txn_id}/actions", operation_id="actOnException", summary="Assign, review, resolve, approve")
+@router.post("/{txn_id:segment}/actions", operation_id="actOnException", summary="Assign, review, resolve, approve")
 async def act_on_exception(
     txn_id: Annotated[TxnId, Path()], body: ExceptionAction, services: ServicesDep, caller: CallerDep
 ) -> ExceptionDetail:
@@ -87,7 +87,7 @@ async def act_on_exception(
 
 
 @router.post(
-    "/{txn_id}/comments", operation_id="addExceptionComment", summary="Comment on an exception", status_code=201
+    "/{txn_id:segment}/comments", operation_id="addExceptionComment", summary="Comment on an exception", status_code=201
 )
 async def add_exception_comment(
     txn_id: Annotated[TxnId, Path()], body: NewComment, services: ServicesDep, caller: CallerDep

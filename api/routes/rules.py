@@ -26,19 +26,19 @@ async def draft_rule_set(body: RuleDraft, services: ServicesDep, caller: CallerD
     return await services.rules.draft(body, caller)
 
 
-@router.get("/{version}", operation_id="getRuleSet", summary="One version")
+@router.get("/{version:segment}", operation_id="getRuleSet", summary="One version")
 async def get_rule_set(version: Version, services: ServicesDep) -> RuleSetView:
     """One version with its body."""
     return await services.rules.one(version)
 
 
-@router.post("/{version}/backtest", operation_id="backtestRuleSet", summary="Judge stored history by a version")
+@router.post("/{version:segment}/backtest", operation_id="backtestRuleSet", summary="Judge stored history by a version")
 async def backtest_rule_set(version: Version, body: BacktestRequest, services: ServicesDep) -> BacktestReport:
     """Which verdicts would flip, and how much money is in them."""
     return await services.backtests.run(version, body)
 
 
-@router.post("/{version}/activate", operation_id="activateRuleSet", summary="Put a draft in force")
+@router.post("/{version:segment}/activate", operation_id="activateRuleSet", summary="Put a draft in force")
 async def activate_rule_set(
     version: Version, body: Activation, services: ServicesDep, caller: CallerDep
 ) -> RuleSetView:
@@ -46,7 +46,7 @@ async def activate_rule_set(
     return await services.rules.activate(version, body, caller)
 
 
-@router.post("/{version}/discard", operation_id="discardRuleSet", summary="Discard a draft")
+@router.post("/{version:segment}/discard", operation_id="discardRuleSet", summary="Discard a draft")
 async def discard_rule_set(version: Version, services: ServicesDep, caller: CallerDep) -> RuleSetView:
     """A version that was ever active stays: late events of its time are still judged by it."""
     return await services.rules.discard(version, caller)

@@ -98,7 +98,7 @@ async def export_transactions(
 
 
 @router.get(
-    "/{txn_id}",
+    "/{txn_id:segment}",
     operation_id="getTransaction",
     summary="One transaction in full",
     response_model=TransactionDetail,
@@ -108,7 +108,7 @@ async def get_transaction(txn_id: Annotated[TxnId, Path()], services: ServicesDe
     return as_json(await services.transactions.detail(txn_id, masked=not caller.sees_accounts))
 
 
-@router.get("/{txn_id}/audit", operation_id="getTransactionAudit", summary="The audit trail of one transaction")
+@router.get("/{txn_id:segment}/audit", operation_id="getTransactionAudit", summary="The audit trail of one transaction")
 async def get_transaction_audit(txn_id: Annotated[TxnId, Path()], services: ServicesDep) -> AuditList:
     """Who did or saw what with this transaction, newest first, at most 200 entries."""
     return await services.trail.of_object(txn_id)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api import cursors
 from api.audit_log import AuditLog, audit_entry
 from api.caller import Caller
 from api.db import Connection, Database
-from api.models.deadletters import DeadLetterDetail, DeadLetterPage, DeadLetterRow, ReplayResult
-from api.ports import Decoder, Republisher
-from api.problems import ConflictError, NotFoundError, UnavailableError
+from api.models.deadletters import DeadLetterDetail, DeadLetterPage, DeadLetterRow, LetterRefusal, ReplayResult
+from api.problems import ConflictError, NotFoundError, StillRefusedError, UnavailableError
 from api.queries import queries
 from api.times import from_micros, micros, millis, millis_or_none
 from schemas.events import KEY_GROUPS, key_group_of_position
+
+if TYPE_CHECKING:
+    from api.ports import Refusal
+    from api.services import Ports
 
 SHOWN_BYTES_MAX = 65_536
 HEADER_BYTES = 5  # Confluent framing: a zero byte, then the schema id
@@ -22,11 +25,10 @@ HEADER_BYTES = 5  # Confluent framing: a zero byte, then the schema id
 class DeadLetterStore:
     """Records that were set aside, and the way back into the log."""
 
-    def __init__(self, db: Database, audit: AuditLog, republish: Republisher | None, decode: Decoder | None) -> None:
+    def __init__(self, db: Database, audit: AuditLog, ports: Ports) -> None:
         self._db = db
         self._audit = audit
-        self._republish = republish
-        self._decode = decode
+        self._ports = ports
 
     async def search(
         self, *, state: str | None, reason: str | None, topic: str | None, limit: int, cursor: str | None
@@ -64,10 +66,16 @@ class DeadLetterStore:
         payload: bytes = row["payload"] or b""
         framed = len(payload) >= HEADER_BYTES and payload[0] == 0
         decoded, problem = None, None
+        decode = self._ports.decode
         try:
-            decoded = self._decode(payload) if self._decode is not None else None
+            decoded = decode(payload) if decode is not None else None
         except ValueError as error:
             problem = str(error)[:500]
+        refusal, examined = None, True
+        try:
+            refusal = await self._examine(row)
+        except UnavailableError:
+            examined = False
         return DeadLetterDetail(
             letter=_row(row),
             key_hex=None if row["key"] is None else row["key"][:SHOWN_BYTES_MAX].hex(),
@@ -76,21 +84,37 @@ class DeadLetterStore:
             schema_id=int.from_bytes(payload[1:HEADER_BYTES], "big") if framed else None,
             decoded=decoded,
             decode_problem=problem,
+            refusal=None if refusal is None else LetterRefusal(reason=refusal.reason, detail=refusal.detail[:500]),
+            examined=examined,
         )
 
+    async def _examine(self, row: Any) -> Refusal | None:
+        """Why the pipeline would refuse it today. Raises UnavailableError when that cannot be told."""
+        if self._ports.examine is None:
+            raise UnavailableError("The schema registry is not configured here.")
+        return await self._ports.examine(row["topic"], row["payload"])
+
     async def replay(self, letter_id: str, caller: Caller) -> ReplayResult:
-        """Append the same bytes to the same topic. Raises NotFoundError, ConflictError or UnavailableError.
+        """Append the same bytes to the same topic, if they are an acceptable event by now.
+
+        Raises NotFoundError, ConflictError, StillRefusedError or UnavailableError.
 
         The state changes and the audit entry is written before Kafka is asked, in a transaction that commits only once
         Kafka has taken the record: a crash in between leaves the letter new, and a second replay is a redelivery.
         """
-        if self._republish is None:
+        republish = self._ports.republish
+        if republish is None:
             raise UnavailableError("Kafka is not configured here.")
+        async with self._db.connection() as connection:
+            row = await self._one(connection, letter_id)
+        refusal = await self._examine(row) if row["state"] != "replayed" else None
+        if refusal is not None:
+            raise StillRefusedError(f"{refusal.reason}: {refusal.detail}"[:500])
         async with self._db.transaction() as connection:
             row = await self._one(connection, letter_id)
             changed = await self._change(connection, row, "replayed", caller, ["new", "dismissed"])
             topic = row["topic"]
-            partition, offset = await self._republish(topic, row["key"], row["payload"] or b"")
+            partition, offset = await republish(topic, row["key"], row["payload"] or b"")
             details = {"partition": partition, "offset": offset}
             await self._audit.append(
                 connection, [audit_entry(caller, "dead_letter.replay", "dead_letter", letter_id, details)]

@@ -167,9 +167,8 @@ class TransactionStore:
         vocabulary = await self._vocabulary.get()
         _filters(query, vocabulary)  # raises before anything is answered
         if query.q is not None:
-            page = await self.search(query, sort="txn_id", limit=500, cursor=None)
-            yield [_heading(vocabulary)]
-            yield [_cells(row, vocabulary) for row in page.items]
+            async for batch in self._export_by_id(query, vocabulary):
+                yield batch
             return
         yield [_heading(vocabulary)]
         walk, left = self._walk(query), self._limits.export_rows
@@ -188,6 +187,22 @@ class TransactionStore:
             left -= len(rows)
             position = found.next_position
             if position is None:
+                return
+
+    async def _export_by_id(
+        self, query: TransactionFilter, vocabulary: Vocabulary
+    ) -> AsyncGenerator[list[list[object]]]:
+        """The rows whose ids start alike, in order of the id, page by page."""
+        left = self._limits.export_rows
+        cursor: str | None = None
+        while left > 0:
+            limit = min(EXPORT_BATCH_ROWS, left)
+            page = await self.search(query, sort="txn_id", limit=limit, cursor=cursor)
+            cells = [_cells(row, vocabulary) for row in page.items]
+            yield cells if cursor else [_heading(vocabulary), *cells]
+            left -= limit
+            cursor = page.next_cursor
+            if cursor is None:
                 return
 
     async def detail(self, txn_id: str, *, masked: bool) -> TransactionDetail:

@@ -47,6 +47,18 @@ class SignInFailedError(ReconError):
 
 def login(
     logout: Annotated[bool, typer.Option("--logout", help="End the session instead.")] = False,
+    token: Annotated[bool, typer.Option("--token", help="Print the session's access token, for scripts.")] = False,
+    service: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLIENT_ID",
+            help="Print an access token of a service, as `recon-service` or `recon-service-analyst`: no browser, and "
+            "the session stays as it is.",
+        ),
+    ] = None,
+    secret_file: Annotated[
+        Path | None, typer.Option(help="The service's secret; by default the one that the local stack generated.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Who is signed in, as data.")] = False,
 ) -> None:
     """Sign in with a browser, here or on another device: the command shows an address and a code, and waits.
@@ -54,7 +66,14 @@ def login(
     The session is kept in the state folder, readable by you alone, and renewed by the commands that need it.
     """
     state_dir = get_settings().state_dir
-    keycloak = keycloak_of(Endpoints.load(state_dir))
+    endpoints = Endpoints.load(state_dir)
+    keycloak = keycloak_of(endpoints)
+    if service is not None:
+        print(service_token(keycloak, service, secret_file))
+        return
+    if token:
+        print(session_token(endpoints, state_dir))
+        return
     if logout:
         end_session(keycloak, state_dir)
         console.print("signed out")
@@ -76,6 +95,19 @@ def keycloak_of(endpoints: Endpoints) -> KeycloakEndpoint:
     if endpoints.keycloak is None:
         raise SignInFailedError("this stack was started without Keycloak: nobody can sign in")
     return endpoints.keycloak
+
+
+def service_token(keycloak: KeycloakEndpoint, client_id: str, secret_file: Path | None = None) -> str:
+    """An access token by client credentials (RFC 6749, 4.4). Raises SignInFailedError."""
+    known = keycloak.clients.get(client_id)
+    secret = secret_file.read_text(encoding="utf-8").strip() if secret_file else known.secret if known else None
+    if secret is None:
+        raise SignInFailedError(f"this stack has no secret for {client_id}: give --secret-file")
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+    answer = _post(keycloak, "token", form)
+    if "access_token" not in answer:
+        raise SignInFailedError(f"sign-in refused: {answer.get('error_description') or answer.get('error')}")
+    return str(answer["access_token"])
 
 
 def device_flow(keycloak: KeycloakEndpoint, say: Any, sleep: Any = time.sleep) -> dict[str, Any]:

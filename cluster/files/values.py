@@ -48,7 +48,7 @@ def currency_code(value: Any) -> str:
     """An ISO 4217 code; case does not matter."""
     text = "" if value is None else str(value).strip().upper()
     if text not in CURRENCY_EXPONENTS:
-        raise BadValueError(f"currency {text[:20]!r} is not in ISO 4217")
+        raise BadValueError(f"currency {text[:20]!r} is no currency of ISO 4217 with a minor unit")
     return text
 
 

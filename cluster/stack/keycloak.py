@@ -70,7 +70,10 @@ class Keycloak:
         clients = [
             KeycloakClient(client_id="recon-dashboard"),
             KeycloakClient(client_id="recon-cli"),
-            KeycloakClient(client_id="recon-service", secret=passwords["keycloak_client_recon-service"]),
+            *(
+                KeycloakClient(client_id=client_id, secret=passwords[f"keycloak_client_{client_id}"])
+                for client_id in realm.SERVICES
+            ),
         ]
         if context.settings.test_client:
             clients.append(KeycloakClient(client_id="recon-test", secret=passwords["keycloak_client_recon-test"]))

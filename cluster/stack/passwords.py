@@ -26,6 +26,7 @@ NAMES = (
     "ray_token",
     "keycloak_admin",
     "keycloak_client_recon-service",
+    "keycloak_client_recon-service-analyst",
     "keycloak_client_recon-test",
     "registry_admin",
     "registry_pipeline",

@@ -22,6 +22,12 @@ USERS: dict[str, tuple[str, str]] = {
     "ada": ("admin", "Ada Admin"),
 }
 
+# Clients that sign in by a secret of their own, without a person. None is an administrator: that takes a person.
+SERVICES: dict[str, tuple[str, str]] = {
+    "recon-service": ("viewer", "recon for machines that read"),
+    "recon-service-analyst": ("analyst", "recon for machines that work on exceptions"),
+}
+
 # A role includes those before it.
 _COMPOSITES = {"analyst": ["viewer"], "admin": ["analyst", "viewer"]}
 
@@ -77,12 +83,12 @@ def build(
         "roles": {"realm": [_role(name, text) for name, text in ROLES.items()]},
         "users": [
             *(_user(name, role, full_name, passwords) for name, (role, full_name) in USERS.items()),
-            _service_account("recon-service", "viewer"),
+            *(_service_account(client_id, role) for client_id, (role, _) in SERVICES.items()),
         ],
         "clients": [
             _dashboard(api_origins, audience),
             _cli(audience),
-            _service(passwords, audience),
+            *(_service(client_id, name, passwords, audience) for client_id, (_, name) in SERVICES.items()),
             *([_test(passwords, audience)] if test_client else []),
         ],
     }
@@ -195,13 +201,13 @@ def _cli(audience: str) -> dict[str, Any]:
     )
 
 
-def _service(passwords: dict[str, str], audience: str) -> dict[str, Any]:
+def _service(client_id: str, name: str, passwords: dict[str, str], audience: str) -> dict[str, Any]:
     return _client(
-        "recon-service",
+        client_id,
         audience,
-        name="recon for machines",
+        name=name,
         serviceAccountsEnabled=True,
-        secret=passwords["keycloak_client_recon-service"],
+        secret=passwords[f"keycloak_client_{client_id}"],
     )
 
 

@@ -24,6 +24,7 @@ from api.app import build_app
 from api.live import build_live
 from api.services import Ports
 from api.tokens import fetch_from
+from cluster.acceptance import Acceptance
 from cluster.serve_app import api_options, decode_payload, judge_history
 from schemas.events import DEFAULT_SOURCES, Status, key_group_of
 from schemas.verdicts import STATUS_LETTERS, Verdict, break_mask
@@ -293,7 +294,7 @@ def options(stack: Endpoints, fresh_db: PostgresEndpoint) -> ApiOptions:
 
 
 @pytest.fixture(scope="module")
-def ports(options: ApiOptions, trusted_key: TrustedKey) -> Ports:
+def ports(options: ApiOptions, trusted_key: TrustedKey, stack: Endpoints) -> Iterator[Ports]:
     """The engine and the codec; Kafka is a list; the test key is trusted beside Keycloak's."""
     keycloak = fetch_from(options.tokens)
 
@@ -306,9 +307,11 @@ def ports(options: ApiOptions, trusted_key: TrustedKey) -> Ports:
         return 0, len(republished) - 1
 
     republished: list[Any] = []
-    made = Ports(judge=judge_history, republish=republish, decode=decode_payload, fetch_keys=fetch)
+    examine = Acceptance(stack.registry.client_config("reader"), stack.source_specs())
+    made = Ports(judge=judge_history, republish=republish, decode=decode_payload, examine=examine, fetch_keys=fetch)
     object.__setattr__(made, "republished", republished)
-    return made
+    yield made
+    examine.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,13 @@ import pytest
 from api.access import ACCESS, PUBLIC, Role, allowed_operations, matrix
 from api.app import bare_app
 from api.openapi import document
+from cluster.cli.login import SignInFailedError, service_token
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from api.options import ApiOptions
+    from cluster.endpoints import Endpoints
 
     from .conftest import Server, Tokens, TrustedKey
 
@@ -93,14 +97,27 @@ def test_a_token_without_a_role_is_refused(rest: Server, options: ApiOptions, tr
     assert call(rest, "getSummary", "GET", "/api/v1/summary", token).status_code == 403
 
 
-def test_the_service_account_is_a_viewer(rest: Server, stack: Any, tokens: Tokens) -> None:
-    client = stack.keycloak.clients["recon-service"]
-    token = tokens.ask(
-        {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": client.secret}
-    )["access_token"]
-    me = call(rest, "getMe", "GET", "/api/v1/me", token).json()
-    assert me["role"] == "viewer"
-    assert me["allowed"] == allowed_operations(Role.VIEWER)
+@pytest.mark.parametrize(
+    ("client_id", "role"), [("recon-service", Role.VIEWER), ("recon-service-analyst", Role.ANALYST)]
+)
+def test_a_service_signs_in_with_its_secret_and_has_its_role(
+    client_id: str, role: Role, rest: Server, stack: Endpoints, tmp_path: Path
+) -> None:
+    assert stack.keycloak is not None
+    me = call(rest, "getMe", "GET", "/api/v1/me", service_token(stack.keycloak, client_id)).json()
+    assert (me["username"], me["role"]) == (f"service-account-{client_id}", role.label)
+    assert me["allowed"] == allowed_operations(role)
+    wrong = tmp_path / "secret"
+    wrong.write_text("guessed")
+    with pytest.raises(SignInFailedError, match="refused"):
+        service_token(stack.keycloak, client_id, wrong)
+
+
+def test_a_client_without_a_secret_is_no_service(stack: Endpoints) -> None:
+    assert stack.keycloak is not None
+    for client_id in ("recon-dashboard", "nobody"):
+        with pytest.raises(SignInFailedError, match="--secret-file"):
+            service_token(stack.keycloak, client_id)
 
 
 def test_the_dashboard_client_has_no_direct_grants(stack: Any, tokens: Tokens) -> None:

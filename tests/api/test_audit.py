@@ -96,6 +96,8 @@ def test_a_read_without_an_entry_is_refused(options: ApiOptions, as_user: User, 
         assert "items" not in answer.text
         assert answer.headers["retry-after"]
         assert as_user("vera").get("/summary").status_code == 200
+        for _ in range(options.limits.exports_per_caller + 1):  # a download that is not given holds no slot
+            assert as_user("anna").get("/transactions/export").status_code == 503
     finally:
         ledger.run(transaction.rollback())
         ledger.run(connection.close())

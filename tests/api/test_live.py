@@ -330,6 +330,88 @@ async def test_a_client_that_lags_catches_up_without_a_gap(
             assert client.seqs() == sent
 
 
+def contiguous(batches: list[Any], after: int) -> bool:
+    """Whether the batches hold every flush after a number once and in order."""
+    for batch in batches:
+        if batch["first_seq"] != after + 1:
+            return False
+        after = batch["seq"]
+    return True
+
+
+async def test_a_client_that_asks_for_it_gets_flushes_together(
+    live_servers: list[Server], matchers: Matchers, tokens: Tokens
+) -> None:
+    async with (
+        connected(live_servers[0], token=tokens("vera"), topics=["verdict"], merge=True) as merging,
+        connected(live_servers[0], token=tokens("anna"), topics=["verdict"]) as plain,
+    ):
+        assert (merging.of("hello")[0]["merge"], plain.of("hello")[0]["merge"]) == (True, False)
+        before = merging.of("hello")[0]["seq"]
+        alone = matchers.flush()
+        await merging.until(lambda: merging.seqs() == [alone])
+        sent = [alone, *(matchers.flush(2) for _ in range(60))]
+        await merging.until(lambda: merging.seqs()[-1:] == sent[-1:])
+        await plain.until(lambda: plain.seqs()[-1:] == sent[-1:])
+        batches = merging.of("verdict")
+        assert plain.seqs() == sent
+        assert [batch["first_seq"] for batch in plain.of("verdict")] == sent
+        assert contiguous(batches, before)
+        assert len(batches) < len(sent)
+        assert sum(len(batch["results"]) for batch in batches) == 121
+        assert sum(batch["counts"]["MISMATCHED"] for batch in batches) == 121
+
+
+async def test_a_merging_client_comes_and_goes_without_a_gap(
+    live_servers: list[Server], matchers: Matchers, tokens: Tokens
+) -> None:
+    """Flushes never pause while it connects, leaves and comes back to the other replica."""
+    publishing = True
+
+    async def publish() -> int:
+        newest = 0
+        while publishing:
+            newest = await asyncio.to_thread(matchers.flush)
+            await asyncio.sleep(0.005)
+        return newest
+
+    going = asyncio.create_task(publish())
+    last: int | None = None
+    for turn in range(6):
+        resume = {} if last is None else {"last_seq": last}
+        async with connected(live_servers[turn % 2], token=tokens("vera"), merge=True, **resume) as client:
+            hello = client.of("hello")[0]
+            await client.until(lambda client=client: len(client.seqs()) > 5)
+            assert hello["replay"] in {"none", "missed"}
+            assert contiguous(client.of("verdict"), hello["seq"] if last is None else last)
+            assert client.of("resync") == []
+            last = client.seqs()[-1]
+        await asyncio.sleep(0.05)
+    publishing = False
+    assert await going >= (last or 0)
+
+
+async def test_a_merging_client_that_lags_catches_up_without_a_gap(
+    options: ApiOptions, ports: Ports, ledger: Ledger, matchers: Matchers, tokens: Tokens
+) -> None:
+    limits = replace(options.limits, unacked_bytes=60_000, mark_bytes=20_000, slow_ms=8_000, merge_ms=20)
+    with Server(build_live(replace(options, limits=limits, replica="lenient"), ports)) as server:
+        async with connected(server, token=tokens("vera"), topics=["verdict"], merge=True) as client:
+
+            async def late(data: Any) -> bool:
+                await asyncio.sleep(0.2)
+                return True
+
+            client.sio.on("feed.mark", late)
+            before = client.of("hello")[0]["seq"]
+            sent = []
+            for _ in range(60):
+                sent.append(matchers.flush(10, padding=500))
+                await asyncio.sleep(0.01)
+            await client.until(lambda: client.seqs()[-1:] == sent[-1:], 30)
+            assert contiguous(client.of("verdict"), before)
+
+
 async def test_a_replica_that_goes_away_says_so_and_another_takes_over(
     options: ApiOptions, ports: Ports, live_servers: list[Server], matchers: Matchers, tokens: Tokens
 ) -> None:

@@ -17,7 +17,7 @@ from api.audit_log import clean
 from api.caller import Caller
 from api.csvs import ExportSlots, csv_chunk, defuse
 from api.differences import differences
-from api.feed import FeedMessage, FeedRing, LiveSocket
+from api.feed import FeedMerge, FeedMessage, FeedRing, LiveSocket
 from api.incidents import BURST_CALM_MS, BurstDetector
 from api.masking import mask_account
 from api.metrics import MetricSet, joined
@@ -209,6 +209,43 @@ def test_what_is_offered_is_exactly_what_is_possible(steps: list[tuple[str, Acti
 
 def message(seq: int, size: int = 10) -> FeedMessage:
     return FeedMessage(seq, b"x" * size)
+
+
+def flush(seq: int, matched: int = 1) -> dict[str, Any]:
+    results = [{"txn_id": f"T{seq}"}]
+    counts = {"MATCHED": matched}
+    return {"seq": seq, "first_seq": seq, "at": 100 + seq, "omitted": 0, "counts": counts, "results": results}
+
+
+def test_a_flush_after_a_pause_goes_at_once_and_the_next_ones_wait_for_one_another() -> None:
+    merge = FeedMerge(wait_ms=100, bytes_max=1_000)
+    assert (merge.due_in_ms(0), merge.take(0)) == (None, None)
+    merge.add(flush(1), 10)
+    assert merge.due_in_ms(0) == 0
+    assert merge.take(0) == (flush(1), 10)
+    merge.add(flush(2), 10)
+    assert merge.due_in_ms(30) == 70
+    merge.add(flush(3, matched=4), 20)
+    assert merge.due_in_ms(99) == 1
+    assert merge.due_in_ms(100) == 0
+    both, size = merge.take(100) or ({}, 0)
+    assert (both["first_seq"], both["seq"], both["at"], both["counts"], size) == (2, 3, 102, {"MATCHED": 5}, 30)
+    assert [result["txn_id"] for result in both["results"]] == ["T2", "T3"]
+    merge.add(flush(4), 10)
+    assert merge.due_in_ms(350) == 0  # it was quiet
+
+
+def test_much_that_waits_does_not_wait_and_a_clock_that_goes_back_stops_nothing() -> None:
+    merge = FeedMerge(wait_ms=100, bytes_max=1_000)
+    merge.add(flush(1), 10)
+    merge.take(5_000)
+    merge.add(flush(2), 10)
+    assert merge.due_in_ms(4_000) == 0
+    assert merge.due_in_ms(5_001) == 99
+    merge.add(flush(3), 990)
+    assert merge.due_in_ms(5_001) == 0
+    merge.clear()
+    assert merge.due_in_ms(5_001) is None
 
 
 def test_the_ring_replays_what_it_still_has() -> None:

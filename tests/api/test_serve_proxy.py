@@ -46,6 +46,10 @@ async def test_requests_and_sockets_pass_the_proxy(proxied: Endpoints, tokens: T
     ):
         assert (await http.get("/api/v1/transactions", timeout=30)).status_code == 200
         assert (await http.get("/api/v1/me", timeout=30)).json()["username"] == "adam"
+        one = (await http.get("/api/v1/transactions/2026%2F11", timeout=30)).json()
+        assert (one["status"], one["detail"]) == (404, "There is no such transaction.")  # the path came as it was sent
+        head = await http.head("/api/v1/me", timeout=30)
+        assert (head.status_code, head.content) == (200, b"")
         sent = flush(proxied)
         await until(lambda: [data["seq"] for event, data in heard if event == "verdict"] == [sent])
     with redis.Redis(**proxied.redis.connect_kwargs()) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,12 @@ import pytest
 from api.app import build_app
 from api.options import ApiOptions, PublicConfig, TokenOptions
 from api.services import Ports
+from cluster.acceptance import Acceptance
+from cluster.endpoints import Endpoints
 from cluster.serve_app import dashboard_dir
-from schemas.events import key_group_of_position
+from producers.emission import Event
+from producers.wire import encoders
+from schemas.events import Status, key_group_of_position
 
 from .conftest import BASE, Ledger, Server, Tokens, TrustedKey
 
@@ -146,7 +151,15 @@ def test_the_dashboard_is_served_with_its_page_for_every_route(small: Server) ->
 
 
 @pytest.fixture(scope="module")
-def letters(ledger: Ledger) -> None:
+def event(stack: Endpoints) -> bytes:
+    """An acceptable record of core_txns."""
+    made = Event("ev-1", "TX-1", "CORE", 100, "EUR", Status.SUCCESS, int(BASE.timestamp() * 1000), "ACC-1")
+    encoder = encoders(stack.registry.client_config("producer"), ["core_txns"])["core_txns"]
+    return encoder.encode(made)
+
+
+@pytest.fixture(scope="module")
+def letters(ledger: Ledger, event: bytes) -> None:
     for offset in range(5):
         ledger.sql(
             "insert into dead_letters values ($1, 'core_txns', 1, $2, $3, $4, 'because', $5, $6)",
@@ -155,7 +168,7 @@ def letters(ledger: Ledger) -> None:
             BASE,
             "malformed" if offset else "not_framed",
             b"key",
-            b"\x00\x00\x00\x00\x07" + bytes([offset]) * 80_000,
+            b"\x00\x00\x00\x00\x07" + bytes([offset]) * 80_000 if offset < 3 else event,
         )
 
 
@@ -174,7 +187,56 @@ def test_a_dead_letter_is_shown_with_its_bytes(as_user: User, letters: None) -> 
     assert (detail["payload_truncated"], detail["schema_id"], detail["key_hex"]) == (True, 7, b"key".hex())
     assert detail["decoded"] is None
     assert detail["decode_problem"]
+    assert detail["examined"]
+    assert detail["refusal"]["reason"] in {"unknown_schema", "malformed"}
+    mended = as_user("adam").get("/dead-letters/core_txns:1:3").json()
+    assert (mended["examined"], mended["refusal"], mended["decoded"]["txn_id"]) == (True, None, "TX-1")
     assert as_user("adam").get("/dead-letters/core_txns:1:99").status_code == 404
+
+
+def test_what_is_still_no_event_is_not_replayed(as_user: User, letters: None, ports: Ports) -> None:
+    sent = len(ports.republished)  # type: ignore[attr-defined]
+    answer = as_user("adam").post("/dead-letters/core_txns:1:2/replay")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/still-refused")
+    assert answer.json()["detail"].startswith(("unknown_schema: ", "malformed: "))
+    assert len(ports.republished) == sent  # type: ignore[attr-defined]
+    assert as_user("adam").get("/dead-letters/core_txns:1:2").json()["letter"]["state"] == "new"
+
+
+def test_without_a_registry_a_letter_is_shown_and_not_replayed(
+    options: ApiOptions, ports: Ports, stack: Endpoints, trusted_key: TrustedKey, letters: None
+) -> None:
+    away = Acceptance({"url": "http://127.0.0.1:9"}, stack.source_specs())
+    headers = {"Authorization": f"Bearer {trusted_key.sign(options)}"}
+    with contextlib.closing(away), Server(build_app(options, replace(ports, examine=away))) as server:
+        url = f"{server.url}/api/v1/dead-letters/core_txns:1:3"
+        shown = httpx.get(url, headers=headers, trust_env=False, timeout=60).json()
+        assert (shown["examined"], shown["refusal"]) == (False, None)
+        answer = httpx.post(f"{url}/replay", headers=headers, trust_env=False, timeout=60)
+        assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
+
+
+@pytest.mark.parametrize(
+    ("change", "topic", "reason"),
+    [
+        (lambda event: event, "core_txns", None),
+        (lambda event: event, "mobile_txns", "wrong_source"),
+        (lambda event: event, "old_txns", "unknown_topic"),
+        (lambda event: event[:-3], "core_txns", "malformed"),
+        (lambda event: event + b"x", "core_txns", "malformed"),
+        (lambda event: b"{" + event[1:], "core_txns", "not_framed"),
+        (lambda event: b"\0\x7f\0\0\x01" + event[5:], "core_txns", "unknown_schema"),
+        (lambda event: event.replace(b"EUR", b"EUX"), "core_txns", "unknown_currency"),
+        (lambda _: None, "core_txns", "not_framed"),
+    ],
+)
+async def test_a_record_is_judged_as_the_pipeline_would(
+    change: Callable[[bytes], bytes | None], topic: str, reason: str | None, event: bytes, stack: Endpoints
+) -> None:
+    with contextlib.closing(Acceptance(stack.registry.client_config("reader"), stack.source_specs())) as judge:
+        for _ in range(2):
+            refusal = await judge(topic, change(event))
+            assert (refusal and refusal.reason) == reason
 
 
 def test_a_dead_letter_is_replayed_once_and_audited(as_user: User, letters: None, ports: Ports) -> None:

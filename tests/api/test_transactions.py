@@ -274,6 +274,17 @@ def test_an_export_holds_all_that_the_filter_finds(as_user: User) -> None:
     assert found[0]["core_amount_minor"] == "10000"
 
 
+def test_an_export_by_the_beginning_of_an_id_goes_on_to_its_end(
+    as_user: User, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.store.transactions.EXPORT_BATCH_ROWS", 20)
+    found = rows(as_user("anna").get("/transactions/export", params={"q": "match-*"}))
+    assert [row["txn_id"] for row in found] == [f"match-{index:03}" for index in range(50)]
+    none = as_user("anna").get("/transactions/export", params={"q": "match-*", "currency": "USD"})
+    assert rows(none) == []
+    assert none.text.startswith("txn_id,verdict,")
+
+
 def test_an_export_is_safe_from_formulas(as_user: User) -> None:
     found = rows(as_user("anna").get("/transactions/export", params={"currency": "GBP"}))
     assert [row["txn_id"] for row in found] == ["'=HYPERLINK-1"]

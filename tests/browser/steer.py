@@ -3,6 +3,7 @@
 python steer.py STATE_DIR plant CURRENCY AMOUNT_MINOR TXN_ID...    transactions of which one source says another amount
 python steer.py STATE_DIR plant-unreadable TXN_ID                  a record whose end is cut off; prints its place
 python steer.py STATE_DIR plant-refused TXN_ID                     a record in a currency that there is not; likewise
+python steer.py STATE_DIR plant-early TXN_ID                       a record whose time is some seconds too far ahead
 python steer.py STATE_DIR end-session USERNAME                     the newest session of a user, as an operator would
 python steer.py STATE_DIR restart-api
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import ssl
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -23,12 +25,13 @@ from cluster.settings import Settings
 from producers.connection import Connection
 from producers.emission import Damage, Event
 from producers.wire import encoders
-from schemas.events import Status
+from schemas.events import EVENT_TIME_LEAD_MAX_MS, Status
 from schemas.places import ENDPOINTS_FILE
 
 ODD_SOURCE = "GATEWAY"
 ODD_BY_MINOR = 10_000
 FLUSH_S = 30
+EARLY_MS = 15_000
 
 
 def event_of(source: str, txn_id: str, amount_minor: int, currency: str) -> Event:
@@ -58,7 +61,9 @@ def plant(state_dir: Path, currency: str, amount_minor: int, txn_ids: list[str])
     assert producer.flush(FLUSH_S) == 0, "Kafka did not take the planted events"
 
 
-def plant_bad(state_dir: Path, txn_id: str, currency: str, damage: Damage | None) -> str:
+def plant_bad(
+    state_dir: Path, txn_id: str, currency: str = "EUR", damage: Damage | None = None, ahead_ms: int = 0
+) -> str:
     """One record that will be set aside; gives its place in the log."""
     connection = Connection.read(state_dir / ENDPOINTS_FILE)
     source = connection.sources[0]
@@ -70,7 +75,8 @@ def plant_bad(state_dir: Path, txn_id: str, currency: str, damage: Damage | None
         places.append(f"{message.topic()}:{message.partition()}:{message.offset()}")
 
     producer = Producer(connection.kafka)
-    value = codec.encode(event_of(source.name, txn_id, 5_000, currency), damage)
+    event = event_of(source.name, txn_id, 5_000, currency)
+    value = codec.encode(replace(event, event_time=event.event_time + ahead_ms), damage)
     producer.produce(source.topic, key=txn_id, value=value, on_delivery=delivered)
     assert producer.flush(FLUSH_S) == 0, "Kafka did not take the planted record"
     return places[0]
@@ -113,9 +119,11 @@ if __name__ == "__main__":
         case ["plant", currency, amount_minor, *txn_ids]:
             plant(folder, currency, int(amount_minor), txn_ids)
         case ["plant-unreadable", txn_id]:
-            sys.stdout.write(plant_bad(folder, txn_id, "EUR", Damage.TRUNCATED) + "\n")
+            sys.stdout.write(plant_bad(folder, txn_id, damage=Damage.TRUNCATED) + "\n")
         case ["plant-refused", txn_id]:
-            sys.stdout.write(plant_bad(folder, txn_id, "ZZZ", None) + "\n")
+            sys.stdout.write(plant_bad(folder, txn_id, "ZZZ") + "\n")
+        case ["plant-early", txn_id]:
+            sys.stdout.write(plant_bad(folder, txn_id, ahead_ms=EVENT_TIME_LEAD_MAX_MS + EARLY_MS) + "\n")
         case ["end-session", username]:
             end_session(folder, username)
         case ["restart-api"]:

@@ -105,13 +105,20 @@ Listen = Callable[[str, Any], Awaitable[None] | None]
 
 
 async def listen(
-    http: aiohttp.ClientSession, url: str, token: str, topics: list[str], heard: Heard, on_event: Listen
+    http: aiohttp.ClientSession,
+    url: str,
+    token: str,
+    topics: list[str],
+    heard: Heard,
+    on_event: Listen,
+    *,
+    merge: bool = False,
 ) -> None:
     """One socket until it is cancelled or closed: Engine.IO 4 and Socket.IO 5 as far as a listener needs them."""
     address = url.replace("https://", "wss://") + "/socket.io/?EIO=4&transport=websocket"
     async with http.ws_connect(address, max_msg_size=0) as ws:
         await ws.receive_str()  # the open packet
-        await ws.send_str("40" + json.dumps({"token": token, "topics": topics}))
+        await ws.send_str("40" + json.dumps({"token": token, "topics": topics, "merge": merge}))
         async for message in ws:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 break

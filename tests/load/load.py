@@ -107,7 +107,7 @@ class SocketReport:
     cpu_s: float
 
 
-async def hold_sockets(endpoints: Endpoints, count: int, control: Connection) -> None:
+async def hold_sockets(endpoints: Endpoints, count: int, control: Connection, *, merge: bool) -> None:
     """Open the sockets, say so, and listen until told to stop; then report.
 
     In a process of its own: a flush arrives at all sockets at once, and requests would wait behind it in one loop.
@@ -125,7 +125,7 @@ async def hold_sockets(endpoints: Endpoints, count: int, control: Connection) ->
     async with session_for(endpoints) as http:
         for number in range(count):
             topics = ["verdict", "summary", "incident"]
-            listening = listen(http, endpoints.api.url, tokens.of(number), topics, heard, on_event)
+            listening = listen(http, endpoints.api.url, tokens.of(number), topics, heard, on_event, merge=merge)
             sockets.append(asyncio.ensure_future(listening))
             await asyncio.sleep(1 / CONNECTS_PER_S)
         await asyncio.sleep(3)
@@ -143,9 +143,9 @@ async def hold_sockets(endpoints: Endpoints, count: int, control: Connection) ->
     control.send(SocketReport(held, lost, heard, cpu))
 
 
-def sockets_process(state_dir: str, count: int, control: Connection) -> None:
+def sockets_process(state_dir: str, count: int, control: Connection, merge: bool) -> None:
     """Where the sockets' process begins."""
-    uvloop.run(hold_sockets(Endpoints.load(Path(state_dir)), count, control))
+    uvloop.run(hold_sockets(Endpoints.load(Path(state_dir)), count, control, merge=merge))
 
 
 async def send_requests(endpoints: Endpoints, per_s: float, seconds: float) -> tuple[list[float], Counter[str]]:
@@ -186,7 +186,9 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
     processes = multiprocessing.get_context("spawn")
     control, theirs = processes.Pipe()
     listener = processes.Process(
-        target=sockets_process, args=(arguments.state_dir, arguments.sockets, theirs), daemon=True
+        target=sockets_process,
+        args=(arguments.state_dir, arguments.sockets, theirs, arguments.merge),
+        daemon=True,
     )
     listener.start()
     loop = asyncio.get_running_loop()
@@ -226,6 +228,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--flushes-per-s", type=float, default=2)
     parser.add_argument("--results", type=int, default=20, help="results in each synthetic flush")
+    parser.add_argument("--merge", action="store_true", help="sockets take merged flushes, as the dashboard's do")
     arguments = parser.parse_args()
     if (
         not 0 <= arguments.sockets <= SOCKETS_MAX

@@ -5,6 +5,7 @@
 
 import createClient, { type Middleware } from "openapi-fetch";
 import { session } from "@/auth/session";
+import { fillPath } from "./paths";
 import { ApiProblem } from "./problem";
 import type { paths } from "./schema";
 import type { Problem } from "./types";
@@ -41,6 +42,7 @@ async function patientFetch(request: Request): Promise<Response> {
 export const api = createClient<paths>({
   baseUrl: window.location.origin,
   fetch: patientFetch,
+  pathSerializer: fillPath,
   querySerializer: { array: { style: "form", explode: true } },
 });
 api.use(withToken);

@@ -113,7 +113,7 @@ export interface paths {
         };
         /**
          * One record with its bytes
-         * @description Bytes in hexadecimal, and what the current schema makes of them.
+         * @description Bytes in hexadecimal, what the current schema makes of them, and whether the pipeline would take them now.
          */
         get: operations["getDeadLetter"];
         put?: never;
@@ -155,7 +155,7 @@ export interface paths {
         put?: never;
         /**
          * Send a record through the log again
-         * @description The same bytes, appended to the same topic: useful once the schema or the source has been mended.
+         * @description The same bytes, appended to the same topic. 409 `/problems/still-refused` while they are no acceptable event.
          */
         post: operations["replayDeadLetter"];
         delete?: never;
@@ -1176,6 +1176,11 @@ export interface components {
             decoded: {
                 [key: string]: string | number | null;
             } | null;
+            /**
+             * Examined
+             * @description Whether that is known: false while the schema registry does not answer.
+             */
+            examined: boolean;
             /** Key Hex */
             key_hex: string | null;
             letter: components["schemas"]["DeadLetterRow"];
@@ -1186,6 +1191,8 @@ export interface components {
             payload_hex: string;
             /** Payload Truncated */
             payload_truncated: boolean;
+            /** @description Why the pipeline would set it aside again if it arrived now; null when it would accept it, or when that is not known. A replay is refused for the same reason. */
+            refusal: components["schemas"]["LetterRefusal"] | null;
             /**
              * Schema Id
              * @description From the framing, when the record is framed.
@@ -1585,6 +1592,16 @@ export interface components {
              * @enum {string}
              */
             status: "PENDING" | "SUCCESS" | "FAILED" | "REVERSED";
+        };
+        /**
+         * LetterRefusal
+         * @description Why a record is no acceptable event.
+         */
+        LetterRefusal: {
+            /** Detail */
+            detail: string;
+            /** Reason */
+            reason: string;
         };
         /**
          * Me

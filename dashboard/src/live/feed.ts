@@ -72,7 +72,9 @@ export class LiveFeed {
       auth: (give) => {
         const last = this.position.last;
         const lastSeq = last === null ? {} : { last_seq: last };
-        void session.token().then((token) => give({ token: token ?? "", topics: this.topics(), ...lastSeq }));
+        void session
+          .token()
+          .then((token) => give({ token: token ?? "", topics: this.topics(), merge: true, ...lastSeq }));
       },
     });
     this.socket = socket;
@@ -106,7 +108,7 @@ export class LiveFeed {
     });
     socket.on("verdict", (batch) => {
       this.heard();
-      const step = this.position.take(batch.seq);
+      const step = this.position.take(batch.seq, batch.first_seq);
       if (step === "repeat") return;
       if (step === "gap") this.emit("resync", { reason: "a gap in the feed" });
       this.emit("verdict", batch);

@@ -10,8 +10,10 @@ export interface Hello {
   topics: string[];
 }
 
+/** One flush, or several that follow one another: those of the numbers `first_seq` to `seq`. */
 export interface VerdictBatch {
   seq: number;
+  first_seq: number;
   at: number;
   shard: string;
   flush: number;

@@ -47,6 +47,9 @@ export const plantUnreadable = (txnId: string): Promise<string> => steer("plant-
 /** A record that can be read and is refused for its currency; its place in the log. */
 export const plantRefused = (txnId: string): Promise<string> => steer("plant-refused", txnId);
 
+/** A record whose time is a little more than a day ahead: refused now, an event in some seconds; its place in the log. */
+export const plantEarly = (txnId: string): Promise<string> => steer("plant-early", txnId);
+
 /** Ends the session that a user began last, as an operator of Keycloak would. */
 export const endSession = (username: string): Promise<string> => steer("end-session", username);
 

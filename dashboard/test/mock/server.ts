@@ -185,6 +185,8 @@ function answer(method: string, url: URL): unknown {
           ? { event_id: "G-19", txn_id: "txn-9", source: "MOBILE", amount_minor: 1250, currency: "EUR" }
           : null,
         decode_problem: "The first byte is 0x7b, not the magic byte 0.",
+        refusal: id.includes(":1:") ? null : { reason: "not_framed", detail: "no Confluent framing" },
+        examined: true,
       };
     }
     case "audit":
@@ -253,6 +255,7 @@ function startFeed(io: Server): void {
     for (const row of results) row.decided_at = now;
     io.emit("verdict", {
       seq,
+      first_seq: seq,
       at: now,
       shard: "shard-0",
       flush: seq,

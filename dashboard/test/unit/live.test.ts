@@ -20,6 +20,27 @@ describe("the position in the feed", () => {
     ]);
   });
 
+  test("takes several flushes in one message by the first and the last of their numbers", () => {
+    const position = new FeedPosition();
+    const steps = [
+      [7, 7],
+      [8, 11],
+      [9, 11],
+      [12, 12],
+      [14, 20],
+      [21, 22],
+    ] as const;
+    expect(steps.map(([first, last]) => position.take(last, first))).toEqual([
+      "next",
+      "next",
+      "repeat",
+      "next",
+      "gap",
+      "next",
+    ]);
+    expect(position.last).toBe(22);
+  });
+
   test("goes on from where it is told after a refetch", () => {
     const position = new FeedPosition();
     position.take(5);

@@ -49,7 +49,7 @@ def test_password_grants_exist_in_test_stacks_only():
     assert client(build(test_client=True), "recon-test")["directAccessGrantsEnabled"]
 
 
-@pytest.mark.parametrize("client_id", ["recon-dashboard", "recon-cli", "recon-service", "recon-test"])
+@pytest.mark.parametrize("client_id", ["recon-dashboard", "recon-cli", *realm.SERVICES, "recon-test"])
 def test_every_access_token_is_made_out_to_the_api(client_id):
     mappers = client(build(test_client=True), client_id)["protocolMappers"]
     assert mappers[0]["config"]["included.custom.audience"] == "recon-api"

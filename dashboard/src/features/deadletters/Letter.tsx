@@ -65,14 +65,15 @@ function Actions({ detail }: { detail: DeadLetterDetail }) {
           Dismiss
         </Button>
       )}
-      {detail.letter.state !== "dismissed" && may("replayDeadLetter") && (
+      {detail.letter.state !== "replayed" && may("replayDeadLetter") && (
         <Button
           small
-          kind={fresh ? "primary" : "plain"}
+          kind={fresh && !detail.refusal ? "primary" : "plain"}
+          disabled={detail.refusal !== null}
           busy={replay.isPending}
           onClick={() => replay.mutate()}
         >
-          {fresh ? "Replay" : "Replay again"}
+          Replay
         </Button>
       )}
       <Confirm
@@ -85,6 +86,18 @@ function Actions({ detail }: { detail: DeadLetterDetail }) {
       >
         Its event is then never counted. The bytes stay stored, and the audit trail says who decided.
       </Confirm>
+    </>
+  );
+}
+
+/** What the pipeline would make of the record today. */
+function IfReplayed({ detail }: { detail: DeadLetterDetail }) {
+  if (!detail.examined) return <>Not known: the schema registry does not answer.</>;
+  if (!detail.refusal) return <>It would be accepted.</>;
+  return (
+    <>
+      It would be set aside again: {reasonLabel(detail.refusal.reason).toLowerCase()}
+      {detail.refusal.detail !== detail.letter.detail && <p className="quiet">{detail.refusal.detail}</p>}
     </>
   );
 }
@@ -111,6 +124,14 @@ function Detail({ detail }: { detail: DeadLetterDetail }) {
             <dt>{letter.state === "replayed" ? "Replayed" : "Dismissed"}</dt>
             <dd>
               <At at={letter.state_changed_at} /> by {letter.state_changed_by}
+            </dd>
+          </>
+        )}
+        {letter.state !== "replayed" && (
+          <>
+            <dt>If replayed</dt>
+            <dd>
+              <IfReplayed detail={detail} />
             </dd>
           </>
         )}
