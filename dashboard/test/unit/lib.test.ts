@@ -207,6 +207,23 @@ describe("health", () => {
     expect(judge(sum, items, [], now).headline).toBe("Mobile is silent");
   });
 
+  test("claims nothing of sources that nobody has told of", () => {
+    expect(judge(sum, null, [], now)).toMatchObject({
+      level: "warn",
+      headline: "Running, its sources unknown",
+    });
+  });
+
+  test("news that is old is not health", () => {
+    const heard = (agoMs: number) => judge(sum, sources(now).items, [], now, now - agoMs);
+    expect(heard(30_000).level).toBe("good");
+    expect(heard(60_000)).toMatchObject({
+      level: "bad",
+      headline: "No word from the service",
+      since: now - 60_000,
+    });
+  });
+
   test("a backlog is catching up, not running", () => {
     expect(judge({ ...sum, lag: 100_000 }, sources(now).items, [], now).headline).toBe("Catching up");
   });
