@@ -32,6 +32,14 @@ function newer(row: TransactionRow, latest: ReadonlyMap<string, LiveResult>): Tr
   return next && next.revision > row.revision ? { ...row, ...next } : row;
 }
 
+/** Whether a message had no room for all mismatches of its flush. */
+export function leavesOut(batch: Pick<VerdictBatch, "counts" | "results">): boolean {
+  const told = batch.results.filter((result) => result.verdict === "MISMATCHED").length;
+  return (batch.counts.MISMATCHED ?? 0) > told;
+}
+
+const LEFT_OUT_EVERY_MS = 5_000;
+
 export function bridge(feed: LiveFeed, client: QueryClient, tape: Tape): void {
   const verdicts = new Coalescer<VerdictBatch>((batches) => {
     const results = batches.flatMap((batch) => batch.results);
@@ -53,7 +61,15 @@ export function bridge(feed: LiveFeed, client: QueryClient, tape: Tape): void {
       if (latest.has(txnId as string)) void client.invalidateQueries({ queryKey: ["transaction", txnId] });
     }
   });
-  feed.on("verdict", (batch) => verdicts.push([batch]));
+  // A burst that no message holds is read from the store: now and then, not at every message of the burst.
+  const leftOut = new Coalescer<VerdictBatch>(
+    () => void client.invalidateQueries({ queryKey: ["live", "seed"] }),
+    LEFT_OUT_EVERY_MS,
+  );
+  feed.on("verdict", (batch) => {
+    verdicts.push([batch]);
+    if (leavesOut(batch)) leftOut.push([batch]);
+  });
 
   const summaries = new Coalescer<Parameters<typeof setSummary>[0]>((items) => {
     const last = items.at(-1);
