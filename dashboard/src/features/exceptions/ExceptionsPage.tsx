@@ -1,5 +1,5 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { queries } from "@/api/queries";
 import type { Bucket, ExceptionRow, Severity } from "@/api/types";
@@ -21,6 +21,7 @@ import { useAct } from "./actions";
 import { BulkDialog } from "./BulkDialog";
 import { ExceptionCard, exceptionColumns } from "./columns";
 import { DeskPanel } from "./DeskPanel";
+import { Difference } from "./Difference";
 import s from "./ExceptionsPage.module.css";
 import {
   BUCKETS,
@@ -237,7 +238,7 @@ function Desk({
   return (
     <div className={s.split}>
       <div className={s.list}>
-        {arrivals.count > 0 && (
+        {arrivals.count > 0 && found.data && (
           <button
             type="button"
             className={list.pill}
@@ -284,11 +285,7 @@ function Desk({
         <aside className={s.side} aria-label="The selected exception">
           {search.open ? (
             <>
-              <p className={s.selected}>
-                <Link to="/transactions/$txnId" params={{ txnId: search.open }} className="mono">
-                  {search.open}
-                </Link>
-              </p>
+              <Difference key={`${search.open}.legs`} txnId={search.open} />
               <DeskPanel key={search.open} txnId={search.open} />
             </>
           ) : (
