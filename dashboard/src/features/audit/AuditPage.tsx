@@ -129,7 +129,14 @@ export default function AuditPage() {
                   {!hasNextPage && "Names and actions are looked for as they are written in the list."}
                 </Empty>
               }
-              foot={<span>{plural(rows.length, "entry", "entries")} loaded</span>}
+              foot={
+                <>
+                  <span>{plural(rows.length, "entry", "entries")} loaded</span>
+                  <span className={desk.hints}>
+                    <kbd>j</kbd> <kbd>k</kbd> move
+                  </span>
+                </>
+              }
             />
           )}
         </div>
