@@ -1,6 +1,7 @@
 /** Carries the live feed into the query cache: patches what is on screen, coalesced, and refetches after a gap. */
 
-import type { InfiniteData, QueryClient } from "@tanstack/react-query";
+import type { InfiniteData, Query, QueryClient } from "@tanstack/react-query";
+import { ApiProblem } from "@/api/problem";
 import { HOUR_MS, queries } from "@/api/queries";
 import type { ExceptionRow, LiveResult, TransactionRow } from "@/api/types";
 import { Coalescer } from "./coalesce";
@@ -39,6 +40,19 @@ export function leavesOut(batch: Pick<VerdictBatch, "counts" | "results">): bool
 }
 
 const LEFT_OUT_EVERY_MS = 5_000;
+
+const REFRESH_AGAIN_MS = 5_000;
+
+/** Asks again for all that is on screen. The feed may be back before the rest of the service: then later for the rest. */
+async function refresh(client: QueryClient): Promise<void> {
+  await client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "me" });
+  await new Promise((done) => setTimeout(done, REFRESH_AGAIN_MS));
+  const failed = ({ state }: Query) => state.error instanceof ApiProblem && state.error.passing;
+  while (client.getQueryCache().findAll({ type: "active", predicate: failed }).length > 0) {
+    await client.refetchQueries({ type: "active", predicate: failed });
+    await new Promise((done) => setTimeout(done, REFRESH_AGAIN_MS));
+  }
+}
 
 export function bridge(feed: LiveFeed, client: QueryClient, tape: Tape): void {
   const verdicts = new Coalescer<VerdictBatch>((batches) => {
@@ -95,7 +109,5 @@ export function bridge(feed: LiveFeed, client: QueryClient, tape: Tape): void {
   });
   feed.on("exception", (change) => desk.push([change]));
 
-  feed.on("resync", () => {
-    void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "me" });
-  });
+  feed.on("resync", () => void refresh(client));
 }
