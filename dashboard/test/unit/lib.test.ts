@@ -170,6 +170,10 @@ describe("charts", () => {
     expect(niceTop(1_100)).toBe(1_500);
   });
 
+  test.each([5, 11, 12.5, 29, 31, 1_001])("the half of an axis for %d is a whole number", (max) => {
+    expect(niceTop(max) / 2).toBe(Math.floor(niceTop(max) / 2));
+  });
+
   test("empty buckets are slots too", () => {
     const slots = fillSlots([{ at: 120_000, values: { a: 1 } }], 0, 240_000, 60_000, {});
     expect(slots.map((slot) => slot.values)).toEqual([{}, {}, { a: 1 }, {}]);
