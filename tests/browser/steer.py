@@ -3,17 +3,22 @@
 python steer.py STATE_DIR plant CURRENCY AMOUNT_MINOR TXN_ID...    transactions of which one source says another amount
 python steer.py STATE_DIR plant-unreadable TXN_ID                  a record whose end is cut off; prints its place
 python steer.py STATE_DIR plant-refused TXN_ID                     a record in a currency that there is not; likewise
+
+What is planted is stored when the command returns: a test then waits for the console alone, not for the pipeline, too.
 python steer.py STATE_DIR end-session USERNAME                     the newest session of a user, as an operator would
 python steer.py STATE_DIR restart-api
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import httpx
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -28,6 +33,11 @@ from schemas.events import Status
 ODD_SOURCE = "GATEWAY"
 ODD_BY_MINOR = 10_000
 FLUSH_S = 30
+STORED_S = 60
+ASK_EVERY_S = 0.1
+
+DECIDED = "select count(*) from reconciliation_results where final and txn_id = any($1::text[])"
+SET_ASIDE = "select count(*) from dead_letters where topic = $1 and kafka_partition = $2 and kafka_offset = $3"
 
 
 def event_of(source: str, txn_id: str, amount_minor: int, currency: str) -> Event:
@@ -55,6 +65,19 @@ def plant(state_dir: Path, currency: str, amount_minor: int, txn_ids: list[str])
             event = event_of(source.name, txn_id, amount, currency)
             producer.produce(source.topic, key=txn_id, value=codecs[source.topic].encode(event))
     assert producer.flush(FLUSH_S) == 0, "Kafka did not take the planted events"
+    asyncio.run(stored(state_dir, len(txn_ids), DECIDED, txn_ids))
+
+
+async def stored(state_dir: Path, rows: int, statement: str, *arguments: Any) -> None:
+    """Wait until the pipeline has stored what was planted."""
+    postgres = Endpoints.load(state_dir).postgres
+    connection = await asyncpg.connect(**postgres.connect_kwargs("api"))
+    try:
+        async with asyncio.timeout(STORED_S):
+            while await connection.fetchval(statement, *arguments) < rows:  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(ASK_EVERY_S)
+    finally:
+        await connection.close()
 
 
 def plant_bad(state_dir: Path, txn_id: str, currency: str, damage: Damage | None) -> str:
@@ -72,6 +95,8 @@ def plant_bad(state_dir: Path, txn_id: str, currency: str, damage: Damage | None
     value = codec.encode(event_of(source.name, txn_id, 5_000, currency), damage)
     producer.produce(source.topic, key=txn_id, value=value, on_delivery=delivered)
     assert producer.flush(FLUSH_S) == 0, "Kafka did not take the planted record"
+    topic, partition, offset = places[0].split(":")
+    asyncio.run(stored(state_dir, 1, SET_ASIDE, topic, int(partition), int(offset)))
     return places[0]
 
 
