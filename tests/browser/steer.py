@@ -6,16 +6,21 @@ python steer.py STATE_DIR plant-refused TXN_ID                     a record in a
 python steer.py STATE_DIR plant-early TXN_ID                       a record whose time is some seconds too far ahead
 python steer.py STATE_DIR end-session USERNAME                     the newest session of a user, as an operator would
 python steer.py STATE_DIR restart-api
+
+What is planted is stored when the command returns: a test then waits for the console alone, not for the pipeline, too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import httpx
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -32,6 +37,11 @@ ODD_SOURCE = "GATEWAY"
 ODD_BY_MINOR = 10_000
 FLUSH_S = 30
 EARLY_MS = 15_000
+STORED_S = 60
+ASK_EVERY_S = 0.1
+
+DECIDED = "select count(*) from reconciliation_results where final and txn_id = any($1::text[])"
+SET_ASIDE = "select count(*) from dead_letters where topic = $1 and kafka_partition = $2 and kafka_offset = $3"
 
 
 def event_of(source: str, txn_id: str, amount_minor: int, currency: str) -> Event:
@@ -59,6 +69,19 @@ def plant(state_dir: Path, currency: str, amount_minor: int, txn_ids: list[str])
             event = event_of(source.name, txn_id, amount, currency)
             producer.produce(source.topic, key=txn_id, value=codecs[source.topic].encode(event))
     assert producer.flush(FLUSH_S) == 0, "Kafka did not take the planted events"
+    asyncio.run(stored(state_dir, len(txn_ids), DECIDED, txn_ids))
+
+
+async def stored(state_dir: Path, rows: int, statement: str, *arguments: Any) -> None:
+    """Wait until the pipeline has stored what was planted."""
+    postgres = Endpoints.load(state_dir).postgres
+    connection = await asyncpg.connect(**postgres.connect_kwargs("api"))
+    try:
+        async with asyncio.timeout(STORED_S):
+            while await connection.fetchval(statement, *arguments) < rows:  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(ASK_EVERY_S)
+    finally:
+        await connection.close()
 
 
 def plant_bad(
@@ -79,6 +102,8 @@ def plant_bad(
     value = codec.encode(replace(event, event_time=event.event_time + ahead_ms), damage)
     producer.produce(source.topic, key=txn_id, value=value, on_delivery=delivered)
     assert producer.flush(FLUSH_S) == 0, "Kafka did not take the planted record"
+    topic, partition, offset = places[0].split(":")
+    asyncio.run(stored(state_dir, 1, SET_ASIDE, topic, int(partition), int(offset)))
     return places[0]
 
 

@@ -18,6 +18,11 @@ export class ApiProblem extends Error {
     this.fields = problem.errors ?? [];
   }
 
+  /** May pass by itself: no answer, not ready, too many requests. */
+  get passing(): boolean {
+    return [0, 429, 502, 503, 504].includes(this.status);
+  }
+
   /** Somebody else changed it first. */
   get stale(): boolean {
     return this.status === 409;

@@ -102,7 +102,7 @@ function Commands({ onClose }: { onClose: () => void }) {
 
   const typed = text.trim();
   const found = findCommands(commands, typed);
-  if (/^[\w.:-]{4,}$/.test(typed)) {
+  if (/^\S{4,}$/.test(typed)) {
     found.push(
       {
         id: "open",

@@ -6,7 +6,7 @@ const RETRIES_MAX = 3;
 /** Retries what may pass by itself (no answer, not ready, too many); never what will be refused again. */
 function retry(failures: number, error: Error): boolean {
   if (failures >= RETRIES_MAX) return false;
-  return !(error instanceof ApiProblem) || [0, 429, 502, 503, 504].includes(error.status);
+  return !(error instanceof ApiProblem) || error.passing;
 }
 
 export const queryClient = new QueryClient({

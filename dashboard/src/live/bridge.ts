@@ -1,6 +1,7 @@
 /** Carries the live feed into the query cache: patches what is on screen, coalesced, and refetches after a gap. */
 
-import type { InfiniteData, QueryClient } from "@tanstack/react-query";
+import type { InfiniteData, Query, QueryClient } from "@tanstack/react-query";
+import { ApiProblem } from "@/api/problem";
 import { HOUR_MS, queries } from "@/api/queries";
 import type { ExceptionRow, LiveResult, TransactionRow } from "@/api/types";
 import { Coalescer } from "./coalesce";
@@ -32,6 +33,27 @@ function newer(row: TransactionRow, latest: ReadonlyMap<string, LiveResult>): Tr
   return next && next.revision > row.revision ? { ...row, ...next } : row;
 }
 
+/** Whether a message had no room for all mismatches of its flush. */
+export function leavesOut(batch: Pick<VerdictBatch, "counts" | "results">): boolean {
+  const told = batch.results.filter((result) => result.verdict === "MISMATCHED").length;
+  return (batch.counts.MISMATCHED ?? 0) > told;
+}
+
+const LEFT_OUT_EVERY_MS = 5_000;
+
+const REFRESH_AGAIN_MS = 5_000;
+
+/** Asks again for all that is on screen. The feed may be back before the rest of the service: then later for the rest. */
+async function refresh(client: QueryClient): Promise<void> {
+  await client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "me" });
+  await new Promise((done) => setTimeout(done, REFRESH_AGAIN_MS));
+  const failed = ({ state }: Query) => state.error instanceof ApiProblem && state.error.passing;
+  while (client.getQueryCache().findAll({ type: "active", predicate: failed }).length > 0) {
+    await client.refetchQueries({ type: "active", predicate: failed });
+    await new Promise((done) => setTimeout(done, REFRESH_AGAIN_MS));
+  }
+}
+
 export function bridge(feed: LiveFeed, client: QueryClient, tape: Tape): void {
   const verdicts = new Coalescer<VerdictBatch>((batches) => {
     const results = batches.flatMap((batch) => batch.results);
@@ -53,7 +75,15 @@ export function bridge(feed: LiveFeed, client: QueryClient, tape: Tape): void {
       if (latest.has(txnId as string)) void client.invalidateQueries({ queryKey: ["transaction", txnId] });
     }
   });
-  feed.on("verdict", (batch) => verdicts.push([batch]));
+  // A burst that no message holds is read from the store: now and then, not at every message of the burst.
+  const leftOut = new Coalescer<VerdictBatch>(
+    () => void client.invalidateQueries({ queryKey: ["live", "seed"] }),
+    LEFT_OUT_EVERY_MS,
+  );
+  feed.on("verdict", (batch) => {
+    verdicts.push([batch]);
+    if (leavesOut(batch)) leftOut.push([batch]);
+  });
 
   const summaries = new Coalescer<Parameters<typeof setSummary>[0]>((items) => {
     const last = items.at(-1);
@@ -79,7 +109,5 @@ export function bridge(feed: LiveFeed, client: QueryClient, tape: Tape): void {
   });
   feed.on("exception", (change) => desk.push([change]));
 
-  feed.on("resync", () => {
-    void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "me" });
-  });
+  feed.on("resync", () => void refresh(client));
 }

@@ -51,12 +51,26 @@ export class Tape {
     }
   }
 
-  /** Begins with what is stored already; keeps what the feed brought meanwhile. */
+  /** What it has by now, on screen and waiting: says of stored rows whether all behind them are known, too. */
+  reach(): (row: Pick<LiveResult, "txn_id" | "decided_at">) => boolean {
+    const rows = [...this.view.rows, ...this.queue];
+    const known = new Set(rows.map((row) => row.txn_id));
+    const oldest = rows.reduce((least, row) => Math.min(least, row.decided_at), Number.POSITIVE_INFINITY);
+    return (row) => known.has(row.txn_id) || row.decided_at < oldest;
+  }
+
+  /** Takes in what is stored, at the beginning and after a gap; keeps what the feed brought. While held it waits, too. */
   seed(results: readonly LiveResult[], seenAt: number): void {
     const known = new Set([...this.view.rows, ...this.queue].map((row) => row.txn_id));
-    const older = results.filter((row) => !known.has(row.txn_id)).map((row) => ({ ...row, seenAt }));
-    const rows = [...this.view.rows, ...older].sort((a, b) => b.decided_at - a.decided_at);
-    this.publish({ ...this.view, rows: rows.slice(0, this.rowsMax) });
+    const fresh = results.filter((row) => !known.has(row.txn_id)).map((row) => ({ ...row, seenAt }));
+    const merged = (rows: readonly TapeRow[]) =>
+      [...rows, ...fresh].sort((a, b) => b.decided_at - a.decided_at).slice(0, this.rowsMax);
+    if (this.view.held && this.view.rows.length > 0) {
+      this.queue = merged(this.queue);
+      this.publish({ ...this.view, waiting: this.queue.length });
+    } else {
+      this.publish({ ...this.view, rows: merged(this.view.rows) });
+    }
   }
 
   hold(held: boolean): void {

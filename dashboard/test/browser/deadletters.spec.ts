@@ -21,7 +21,7 @@ async function seen(page: Page, place: string): Promise<void> {
 test("a record that was set aside is looked at, not replayed while it is no event, and dismissed", async ({
   browser,
 }) => {
-  test.setTimeout(150_000);
+  test.setTimeout(180_000);
   const txnId = newId();
   const place = await plantRefused(txnId);
   const adam = await pageOf(browser, "adam", "/dead-letters");

@@ -37,6 +37,30 @@ export async function signIn(page: Page, person: string, path = "/"): Promise<vo
   await page.getByRole("button", { name: "Sign in" }).click();
 }
 
+/** The state of the live feed in the bar. */
+export const feedState = (page: Page) => page.getByRole("banner").getByRole("status");
+
+/** Waits until nothing on screen is being loaded for the first time. */
+export async function settled(page: Page, title: string): Promise<void> {
+  await expect(page.getByRole("heading", { level: 1, name: title, exact: true })).toBeVisible();
+  await expect(page.getByRole("status", { name: /^Loading/ })).toHaveCount(0);
+}
+
+/** The live screen with its feed up and what was stored before on it: what comes then comes by the feed. */
+export async function livePage(browser: Browser, person: Person): Promise<Page> {
+  const context = await browser.newContext({ storageState: cookies(person) });
+  const page = await context.newPage();
+  const stored = page.waitForResponse(
+    (answer) => /\/api\/v1\/transactions\?/.test(answer.url()) && answer.ok(),
+  );
+  await page.goto("/live");
+  await stored;
+  await expect(feedState(page)).toHaveText("Live");
+  // Besides the head: without rows the one row there is says that there are none.
+  await expect(page.getByRole("grid").getByRole("row").nth(1).getByRole("link")).toBeVisible();
+  return page;
+}
+
 /** A page of a person who is signed in already. */
 export async function pageOf(browser: Browser, person: Person, path: string): Promise<Page> {
   const context = await browser.newContext({ storageState: cookies(person) });

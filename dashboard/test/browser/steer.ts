@@ -10,7 +10,7 @@ async function steer(...words: string[]): Promise<string> {
   const command = JSON.parse(process.env.RECON_STEER ?? "[]") as string[];
   const [program, ...rest] = command;
   if (!program) throw new Error("RECON_STEER is not set");
-  const { stdout } = await run(program, [...rest, ...words], { timeout: 90_000 });
+  const { stdout } = await run(program, [...rest, ...words], { timeout: 150_000 });
   return stdout.trim();
 }
 

@@ -1,14 +1,12 @@
 import { expect } from "@playwright/test";
-import { pageOf, test } from "./people";
+import { livePage, pageOf, test } from "./people";
 import { plantAmountBreak } from "./steer";
 
 test("a break is seen live, filtered to, opened, commented on, resolved by two people, and found in the audit trail", async ({
   browser,
 }) => {
-  test.setTimeout(120_000);
-  const anna = await pageOf(browser, "anna", "/live");
-  await expect(anna.getByRole("status").filter({ hasText: "Live" })).toBeVisible();
-
+  test.setTimeout(180_000);
+  const anna = await livePage(browser, "anna");
   const planted = await plantAmountBreak(2_500_000); // above the four-eyes threshold
   const live = anna.getByRole("grid", { name: "Mismatches, newest first" });
   const row = live.getByRole("row").filter({ hasText: planted.txnId });
@@ -64,6 +62,6 @@ test("a break is seen live, filtered to, opened, commented on, resolved by two p
   ).toBeVisible();
   await adam.getByRole("button", { name: "Verify" }).click();
   await expect(adam.getByRole("region", { name: "Hash chains" })).toContainText("verified to", {
-    timeout: 30_000,
+    timeout: 60_000,
   });
 });

@@ -170,6 +170,10 @@ describe("charts", () => {
     expect(niceTop(1_100)).toBe(1_500);
   });
 
+  test.each([5, 11, 12.5, 29, 31, 1_001])("the half of an axis for %d is a whole number", (max) => {
+    expect(niceTop(max) / 2).toBe(Math.floor(niceTop(max) / 2));
+  });
+
   test("empty buckets are slots too", () => {
     const slots = fillSlots([{ at: 120_000, values: { a: 1 } }], 0, 240_000, 60_000, {});
     expect(slots.map((slot) => slot.values)).toEqual([{}, {}, { a: 1 }, {}]);
@@ -205,6 +209,23 @@ describe("health", () => {
   test("names the silent source", () => {
     const items = sources(now).items.map((each) => ({ ...each, silent: each.name === "MOBILE" }));
     expect(judge(sum, items, [], now).headline).toBe("Mobile is silent");
+  });
+
+  test("claims nothing of sources that nobody has told of", () => {
+    expect(judge(sum, null, [], now)).toMatchObject({
+      level: "warn",
+      headline: "Running, its sources unknown",
+    });
+  });
+
+  test("news that is old is not health", () => {
+    const heard = (agoMs: number) => judge(sum, sources(now).items, [], now, now - agoMs);
+    expect(heard(30_000).level).toBe("good");
+    expect(heard(60_000)).toMatchObject({
+      level: "bad",
+      headline: "No word from the service",
+      since: now - 60_000,
+    });
   });
 
   test("a backlog is catching up, not running", () => {

@@ -1,6 +1,9 @@
+import { QueryClient, QueryObserver } from "@tanstack/react-query";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { patchPages } from "@/live/bridge";
+import { ApiProblem } from "@/api/problem";
+import { bridge, leavesOut, patchPages } from "@/live/bridge";
 import { Coalescer } from "@/live/coalesce";
+import { LiveFeed } from "@/live/feed";
 import { FeedPosition } from "@/live/sequence";
 import { Tape } from "@/live/tape";
 import { result } from "./samples";
@@ -140,6 +143,67 @@ describe("the tape", () => {
     tape.add([result("b", { decided_at: 20 })], 1);
     tape.seed([result("b", { decided_at: 20 }), result("a", { decided_at: 10 })], 2);
     expect(tape.snapshot().rows.map((row) => row.txn_id)).toEqual(["b", "a"]);
+  });
+});
+
+describe("after a gap", () => {
+  const before = () => {
+    const tape = new Tape();
+    tape.add([result("a", { decided_at: 10 }), result("b", { decided_at: 20 })], 1);
+    return tape;
+  };
+
+  test("what was missed waits while the tape is held, like all else", () => {
+    const tape = before();
+    tape.hold(true);
+    tape.seed([result("c", { decided_at: 30 }), result("b", { decided_at: 20 })], 2);
+    expect(tape.snapshot().rows.map((row) => row.txn_id)).toEqual(["b", "a"]);
+    expect(tape.snapshot().waiting).toBe(1);
+    tape.release(true);
+    expect(tape.snapshot().rows.map((row) => row.txn_id)).toEqual(["c", "b", "a"]);
+  });
+
+  test("stored rows are read back to one that was known before, or to the tape's beginning", () => {
+    const tape = before();
+    const reached = tape.reach();
+    tape.add([result("z", { decided_at: 90 })], 2); // came after the gap: no sign that the gap is filled
+    expect(reached(result("z", { decided_at: 90 }))).toBe(false);
+    expect(reached(result("b", { decided_at: 20 }))).toBe(true);
+    expect(reached(result("older", { decided_at: 9 }))).toBe(true);
+  });
+
+  test("what the service could not answer yet is asked for until it does", async () => {
+    vi.useFakeTimers();
+    const client = new QueryClient({ defaultOptions: { queries: { retry: false } } });
+    const answers = ["before", new ApiProblem({ status: 503 }), new ApiProblem({ status: 0 }), "after"];
+    const ask = vi.fn(async () => {
+      const answer = answers.shift();
+      if (answer instanceof Error) throw answer;
+      return answer;
+    });
+    const off = new QueryObserver(client, { queryKey: ["live", "seed"], queryFn: ask }).subscribe(
+      () => undefined,
+    );
+    await vi.advanceTimersByTimeAsync(1);
+    const feed = new LiveFeed();
+    const handlers = new Map<string, (data: unknown) => void>();
+    vi.spyOn(feed, "on").mockImplementation((event, handler) => {
+      handlers.set(event, handler as (data: unknown) => void);
+      return () => true;
+    });
+    bridge(feed, client, new Tape());
+    handlers.get("resync")?.({ reason: "a gap in the feed" });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(client.getQueryData(["live", "seed"])).toBe("after");
+    expect(ask).toHaveBeenCalledTimes(4);
+    off();
+    vi.useRealTimers();
+  });
+
+  test("a message without room for all mismatches is noticed, one that leaves out matches is not", () => {
+    const results = [result("a"), result("b", { verdict: "MATCHED", breaks: [] })];
+    expect(leavesOut({ counts: { MISMATCHED: 1, MATCHED: 900 }, results })).toBe(false);
+    expect(leavesOut({ counts: { MISMATCHED: 2 }, results })).toBe(true);
   });
 });
 

@@ -15,11 +15,13 @@ import { queries } from "@/api/queries";
 import type { ExceptionDetail, Me } from "@/api/types";
 import { session } from "@/auth/session";
 import { DeskPanel } from "@/features/exceptions/DeskPanel";
+import { Difference } from "@/features/exceptions/Difference";
+import { Ageing } from "@/features/overview/Ageing";
 import { LegCell } from "@/features/transactions/LegCell";
 import { useTriage } from "@/lib/useKeys";
 import { Grid } from "@/ui/grid/Grid";
 import { LegGlyph, VerdictMark } from "@/ui/marks";
-import { exceptionDetail, makeWorld } from "../mock/data";
+import { exceptionDetail, makeWorld, summary } from "../mock/data";
 import { row } from "./samples";
 
 const world = makeWorld(1_700_000_000_000);
@@ -162,6 +164,41 @@ describe("the desk by role", () => {
       expect(renew).toHaveBeenCalledWith(-1);
     });
   });
+});
+
+test("triage shows what each source says of the selected exception", async () => {
+  const found = exceptionDetail(world, world.desk[0]?.txn_id ?? "") as ExceptionDetail;
+  const transaction = row("a", { missing_sources: ["CORE"], breaks: ["AMOUNT", "MISSING"] });
+  const { CORE: _gone, ...legs } = transaction.legs;
+  const detail = { ...found, exception: { ...found.exception, transaction: { ...transaction, legs } } };
+  await show(<Difference txnId="a" />, (client) => {
+    client.setQueryData(queries.exception("a").queryKey, detail);
+  });
+  expect(await screen.findByRole("link", { name: "a" })).toBeInTheDocument();
+  const said = screen.getAllByRole("definition").map((each) => each.textContent);
+  expect(said.slice(1)).toEqual(["missing", "10.00success", "≠differs: 12.00success"]);
+});
+
+test("the ageing of exceptions keeps each currency to its own column", async () => {
+  const age = (label: "under_1h" | "under_1d", at_risk: [string, number][]) => ({
+    label,
+    count: at_risk.length,
+    at_risk: at_risk.map(([currency, amount_minor]) => ({ currency, amount_minor, count: 1 })),
+  });
+  const ageing = [
+    age("under_1h", [
+      ["EUR", 1_234_500],
+      ["JPY", 5_000],
+    ]),
+    age("under_1d", [["EUR", 100]]),
+  ];
+  const sum = { ...summary(world, 1_700_000_000_000, 3_600_000), ageing };
+  await show(<Ageing summary={sum} />);
+  const table = await screen.findByRole("table");
+  const cells = within(table)
+    .getAllByRole("row")
+    .map((each) => each.textContent);
+  expect(cells).toEqual(["WaitingExceptionsEURJPY", "under 1 hour212,345.005,000", "under 1 day11.00none"]);
 });
 
 describe("the grid", () => {

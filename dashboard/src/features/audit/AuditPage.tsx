@@ -8,11 +8,13 @@ import { Page } from "@/app/Page";
 import desk from "@/features/exceptions/ExceptionsPage.module.css";
 import { plural } from "@/lib/numbers";
 import { fromLocalInput, toLocalInput } from "@/lib/time";
+import { useFill } from "@/lib/useFill";
 import { useTriage } from "@/lib/useKeys";
 import { useNarrow } from "@/lib/useNarrow";
 import { Button } from "@/ui/Button";
 import { Field, Input } from "@/ui/Field";
 import type { GridColumn } from "@/ui/grid/columns";
+import { EmptySearch, FillState } from "@/ui/grid/Filling";
 import { Grid } from "@/ui/grid/Grid";
 import { Panel } from "@/ui/Panel";
 import { Empty, Failed, Loading } from "@/ui/States";
@@ -75,11 +77,8 @@ export default function AuditPage() {
   const active = rows.find((row) => rowId(row) === search.open);
   const activate = (row: AuditRow) => change({ open: rowId(row) });
   useTriage(rows, rowId, search.open, activate, activate);
-  const { fetchNextPage, hasNextPage, isFetchingNextPage } = found;
   const alone = useNarrow() && active !== undefined;
-  const more = useCallback(() => {
-    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
+  const fill = useFill(found, rows.length);
   return (
     <Page full title="Audit" lead="Who did or saw what" actions={<ExportButton query={query} />}>
       {alone && (
@@ -123,13 +122,25 @@ export default function AuditPage() {
               )}
               activeId={search.open}
               onActive={activate}
-              onEnd={more}
+              onEnd={fill.more}
               empty={
-                <Empty title={hasNextPage ? "Still searching" : "No entry matches"}>
-                  {!hasNextPage && "Names and actions are looked for as they are written in the list."}
-                </Empty>
+                <EmptySearch fill={fill} searchedTo={found.data.pages.at(-1)?.searched_to}>
+                  <Empty title="No entry matches">
+                    Names and actions are looked for as they are written in the list.
+                  </Empty>
+                </EmptySearch>
               }
-              foot={<span>{plural(rows.length, "entry", "entries")} loaded</span>}
+              foot={
+                <>
+                  <span>
+                    {plural(rows.length, "entry", "entries")} loaded
+                    <FillState fill={fill} />
+                  </span>
+                  <span className={desk.hints}>
+                    <kbd>j</kbd> <kbd>k</kbd> move
+                  </span>
+                </>
+              }
             />
           )}
         </div>

@@ -140,7 +140,14 @@ export default function DeadLettersPage() {
                   <Empty title="No dead letter">Every record could be read as an event.</Empty>
                 )
               }
-              foot={<span>{plural(rows.length, "record")} loaded</span>}
+              foot={
+                <>
+                  <span>{plural(rows.length, "record")} loaded</span>
+                  <span className={desk.hints}>
+                    <kbd>j</kbd> <kbd>k</kbd> move
+                  </span>
+                </>
+              }
             />
           )}
         </div>

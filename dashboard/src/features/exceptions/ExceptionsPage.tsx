@@ -1,5 +1,5 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { queries } from "@/api/queries";
 import type { Bucket, ExceptionRow, Severity } from "@/api/types";
@@ -10,17 +10,20 @@ import list from "@/features/transactions/list.module.css";
 import { BREAK_NAMES, BREAKS, SEVERITIES, sourceLabel } from "@/lib/labels";
 import { matchesQuery } from "@/lib/match";
 import { count, plural, relationCount } from "@/lib/numbers";
+import { useFill } from "@/lib/useFill";
 import { useKeys, useTriage } from "@/lib/useKeys";
 import { useNarrow } from "@/lib/useNarrow";
 import { useNewArrivals } from "@/live/hooks";
 import { Button } from "@/ui/Button";
 import { Input, Select } from "@/ui/Field";
+import { EmptySearch, FillState } from "@/ui/grid/Filling";
 import { Grid } from "@/ui/grid/Grid";
 import { Empty, Failed, Loading } from "@/ui/States";
 import { useAct } from "./actions";
 import { BulkDialog } from "./BulkDialog";
 import { ExceptionCard, exceptionColumns } from "./columns";
 import { DeskPanel } from "./DeskPanel";
+import { Difference } from "./Difference";
 import s from "./ExceptionsPage.module.css";
 import {
   BUCKETS,
@@ -225,19 +228,12 @@ function Desk({
   const filter = useMemo(() => liveQuery(search), [search]);
   const arrivals = useNewArrivals((row) => matchesQuery(filter, row), known, isLive(search));
   const active = rows.find((row) => row.txn_id === search.open);
-  const { fetchNextPage, hasNextPage, isFetchingNextPage } = found;
-  const more = useCallback(() => {
-    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
-  const pages = found.data?.pages.length ?? 0;
-  useEffect(() => {
-    if (rows.length < 40 && pages > 0 && pages < 12) more();
-  }, [rows.length, pages, more]);
+  const fill = useFill(found, rows.length);
 
   return (
     <div className={s.split}>
       <div className={s.list}>
-        {arrivals.count > 0 && (
+        {arrivals.count > 0 && found.data && (
           <button
             type="button"
             className={list.pill}
@@ -263,15 +259,20 @@ function Desk({
             activeId={search.open}
             onActive={activate}
             {...(narrow ? { onOpen: openPage } : {})}
-            onEnd={more}
+            onEnd={fill.more}
             empty={
-              <Empty title={hasNextPage ? "Still searching" : "Nothing in this bucket"}>
-                {!hasNextPage && "A new break shows up here within moments of its decision."}
-              </Empty>
+              <EmptySearch fill={fill} searchedTo={found.data.pages.at(-1)?.searched_to}>
+                <Empty title="Nothing in this bucket">
+                  A new break shows up here within moments of its decision.
+                </Empty>
+              </EmptySearch>
             }
             foot={
               <>
-                <span>{plural(rows.length, "row")} loaded</span>
+                <span>
+                  {plural(rows.length, "row")} loaded
+                  <FillState fill={fill} />
+                </span>
                 <span className={s.hints}>
                   <kbd>j</kbd> <kbd>k</kbd> move, <kbd>a</kbd> assign to me, <kbd>Enter</kbd> open
                 </span>
@@ -284,11 +285,7 @@ function Desk({
         <aside className={s.side} aria-label="The selected exception">
           {search.open ? (
             <>
-              <p className={s.selected}>
-                <Link to="/transactions/$txnId" params={{ txnId: search.open }} className="mono">
-                  {search.open}
-                </Link>
-              </p>
+              <Difference key={`${search.open}.legs`} txnId={search.open} />
               <DeskPanel key={search.open} txnId={search.open} />
             </>
           ) : (

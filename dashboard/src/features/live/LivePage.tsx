@@ -2,20 +2,19 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { api, take } from "@/api/client";
-import type { Severity } from "@/api/types";
+import type { Severity, TransactionRow } from "@/api/types";
 import { Page } from "@/app/Page";
 import { useSourceNames } from "@/features/transactions/Filters";
 import { BREAK_NAMES, BREAKS, SEVERITIES, sourceLabel } from "@/lib/labels";
 import { parseAmount } from "@/lib/money";
 import { plural } from "@/lib/numbers";
 import { useKeys, useTriage } from "@/lib/useKeys";
-import { feed } from "@/live/feed";
 import { tape, useFeedStatus, useTape } from "@/live/hooks";
 import type { TapeRow } from "@/live/tape";
 import { Button } from "@/ui/Button";
 import { Input, Select } from "@/ui/Field";
 import { Grid } from "@/ui/grid/Grid";
-import { Empty } from "@/ui/States";
+import { Empty, FailedLine } from "@/ui/States";
 import { LiveCard, liveColumns } from "./columns";
 import s from "./LivePage.module.css";
 import { type LiveSearch, passes } from "./search";
@@ -23,6 +22,8 @@ import { type LiveSearch, passes } from "./search";
 const route = getRouteApi("/app/live");
 const rowId = (row: TapeRow) => row.txn_id;
 const SEED_ROWS = 200;
+/** After a long gap the stored mismatches are read back to the last one known, in at most so many pages. */
+const SEED_PAGES_MAX = 10;
 
 export default function LivePage() {
   const search = route.useSearch();
@@ -121,6 +122,7 @@ export default function LivePage() {
         />
         <MinAmount search={search} change={change} />
       </div>
+      {seed.isError && <FailedLine error={seed.error} retry={() => void seed.refetch()} />}
       <div className={s.list}>
         {view.waiting > 0 && (
           <button type="button" className={s.pill} onClick={() => tape.release(paused)}>
@@ -174,25 +176,37 @@ export default function LivePage() {
   );
 }
 
-/** Begins the tape with what is stored, and fills it again after a gap. */
+/** Begins the tape with what is stored; after a gap the bridge has it asked for again. */
 function useSeed() {
   const seed = useQuery({
     queryKey: ["live", "seed"],
-    queryFn: ({ signal }) =>
-      take(
-        api.GET("/api/v1/transactions", {
-          params: { query: { verdict: "MISMATCHED", limit: SEED_ROWS } },
-          signal,
-        }),
-      ),
+    queryFn: ({ signal }) => latestMismatches(signal),
   });
   const { data } = seed;
   useEffect(() => {
-    if (data) tape.seed(data.items, data.items[0]?.decided_at ?? 0);
+    if (data) tape.seed(data, data[0]?.decided_at ?? 0);
   }, [data]);
-  const { refetch } = seed;
-  useEffect(() => feed.on("resync", () => void refetch()), [refetch]);
   return seed;
+}
+
+/** The newest stored mismatches: a page, and after a gap as many as it takes to come to where the tape was before. */
+async function latestMismatches(signal: AbortSignal): Promise<TransactionRow[]> {
+  const reached = tape.snapshot().rows.length > 0 ? tape.reach() : () => true;
+  const found: TransactionRow[] = [];
+  let cursor: string | null = null;
+  for (let page = 0; page < SEED_PAGES_MAX; page += 1) {
+    const { items, next_cursor }: { items: TransactionRow[]; next_cursor: string | null } = await take(
+      api.GET("/api/v1/transactions", {
+        params: { query: { verdict: "MISMATCHED", limit: SEED_ROWS, ...(cursor ? { cursor } : {}) } },
+        signal,
+      }),
+    );
+    found.push(...items);
+    cursor = next_cursor;
+    const last = items.at(-1);
+    if (cursor === null || (last !== undefined && reached(last))) break;
+  }
+  return found;
 }
 
 function MinAmount({ search, change }: { search: LiveSearch; change: (next: Partial<LiveSearch>) => void }) {

@@ -4,11 +4,11 @@ import { Link } from "@tanstack/react-router";
 import { LegCell } from "@/features/transactions/LegCell";
 import list from "@/features/transactions/list.module.css";
 import { sourceLabel } from "@/lib/labels";
-import { oddCells, oddSources, rowSources } from "@/lib/legs";
+import { oddCells } from "@/lib/legs";
 import { preciseClock } from "@/lib/time";
 import type { TapeRow } from "@/live/tape";
 import type { GridColumn } from "@/ui/grid/columns";
-import { BreakTags, LegGlyph, SeverityMark, VerdictMark } from "@/ui/marks";
+import { BreakTags, SeverityMark, VerdictMark } from "@/ui/marks";
 import { Sum } from "@/ui/Sum";
 import { At } from "@/ui/Time";
 
@@ -34,15 +34,9 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
         ),
     },
     {
-      id: "legs",
-      header: "Legs",
-      width: "32px",
-      cell: (row) => <LegGlyph sources={rowSources(row)} legs={row.legs} odd={oddSources(row)} />,
-    },
-    {
       id: "breaks",
       header: "Breaks",
-      width: "minmax(112px, 0.8fr)",
+      width: "minmax(126px, 0.5fr)",
       cell: (row) => <BreakTags short breaks={row.breaks} missing={row.missing_sources} />,
     },
     {
@@ -56,14 +50,14 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
       (source): GridColumn<TapeRow> => ({
         id: `leg.${source}`,
         header: sourceLabel(source),
-        width: "minmax(130px, 1fr)",
+        width: "minmax(140px, 1fr)",
         cell: (row) => <LegCell row={row} source={source} odd={oddCells(row)} />,
       }),
     ),
     {
       id: "txn_id",
       header: "Transaction",
-      width: "minmax(148px, 0.9fr)",
+      width: "minmax(140px, 0.6fr)",
       cell: (row) => (
         <Link to="/transactions/$txnId" params={{ txnId: row.txn_id }} className={`mono ${list.id}`}>
           {row.txn_id}

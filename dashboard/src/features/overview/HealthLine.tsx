@@ -8,11 +8,14 @@ import { type Health, judge } from "./health";
 import s from "./OverviewPage.module.css";
 
 /** The first thing to read: the state in a word or two, and since when. */
-export function HealthLine({ summary }: { summary: Summary }) {
+export function HealthLine({ summary, heardAt }: { summary: Summary; heardAt: number | null }) {
   const sources = useQuery(queries.sources());
   const incidents = useQuery(queries.incidents(false));
   const now = useNow(5_000);
-  const health = judge(summary, sources.data?.items ?? [], incidents.data?.items ?? [], now);
+  // Nothing is claimed before the sources have been heard of: green by default would be a guess.
+  if (sources.isPending) return <div className={s.health} role="status" aria-label="Loading the health" />;
+  const known = sources.isError ? null : sources.data.items;
+  const health = judge(summary, known, incidents.data?.items ?? [], now, heardAt);
   return (
     <div className={s.health}>
       <p className={cx(s.headline, s[health.level])}>

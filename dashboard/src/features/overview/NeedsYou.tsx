@@ -11,7 +11,7 @@ import { FailedLine, Loading } from "@/ui/States";
 import { Sum } from "@/ui/Sum";
 import s from "./OverviewPage.module.css";
 
-const TOP_ROWS = 4;
+const TOP_ROWS = 8;
 
 /** What waits for the person who is signed in, and the largest open exceptions. */
 export function NeedsYou() {

@@ -28,16 +28,19 @@ export function OverviewPage() {
       )}
       {summary.data && (
         <>
-          <HealthLine summary={summary.data} />
+          <HealthLine
+            summary={summary.data}
+            heardAt={summary.isPlaceholderData ? null : summary.dataUpdatedAt}
+          />
           <Stats summary={summary.data} windowName={name} />
           <div className={s.main}>
-            <div className={s.wide}>
-              <Charts window={WINDOWS[name]} />
-              <SourcesStrip />
-            </div>
             <div className={s.narrow}>
               <NeedsYou />
               <BreakBars breaks={summary.data.breaks} windowMs={WINDOWS[name].ms} />
+            </div>
+            <div className={s.wide}>
+              <Charts window={WINDOWS[name]} />
+              <SourcesStrip />
               <Ageing summary={summary.data} />
             </div>
           </div>

@@ -1,8 +1,10 @@
+import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { queries } from "@/api/queries";
 import type { Summary } from "@/api/types";
 import { WINDOWS, type WindowName } from "@/app/windows";
 import { shortMoney } from "@/lib/money";
-import { count, percent, plural, rate } from "@/lib/numbers";
+import { count, percent, rate } from "@/lib/numbers";
 import { fineSpan } from "@/lib/time";
 import s from "./OverviewPage.module.css";
 
@@ -11,6 +13,7 @@ const CURRENCIES_SHOWN = 2;
 /** Six figures; each leads to the list behind it. */
 export function Stats({ summary, windowName }: { summary: Summary; windowName: WindowName }) {
   const window = WINDOWS[windowName];
+  const buckets = useQuery(queries.buckets());
   const matched = summary.verdicts.MATCHED ?? 0;
   const mismatched = summary.verdicts.MISMATCHED ?? 0;
   const risk = [...summary.at_risk].sort((a, b) => b.count - a.count);
@@ -28,7 +31,11 @@ export function Stats({ summary, windowName }: { summary: Summary; windowName: W
       <Link className={s.stat} to="/exceptions" search={{ bucket: "open" }}>
         <span className={s.statName}>Open exceptions</span>
         <span className={s.statValue}>{count(summary.open_exceptions)}</span>
-        <span className={s.statNote}>{plural(summary.late, "leg")} came late</span>
+        <span className={s.statNote}>
+          {buckets.data
+            ? `${count(buckets.data.assigned)} assigned, ${count(buckets.data.in_review)} in review`
+            : "not resolved yet"}
+        </span>
       </Link>
       <Link className={s.stat} to="/transactions" search={{ verdict: "MISMATCHED", sort: "-amount_minor" }}>
         <span className={s.statName}>Money at risk</span>
@@ -45,7 +52,9 @@ export function Stats({ summary, windowName }: { summary: Summary; windowName: W
       <Link className={s.stat} to="/live">
         <span className={s.statName}>Events a second</span>
         <span className={s.statValue}>{rate(summary.events_per_s)}</span>
-        <span className={s.statNote}>{count(summary.redeliveries)} sent again</span>
+        <span className={s.statNote}>
+          {count(summary.redeliveries)} sent again, {count(summary.late)} late
+        </span>
       </Link>
       <Link className={s.stat} to="/pipeline">
         <span className={s.statName}>Lag</span>

@@ -12,13 +12,25 @@ export interface Health {
 }
 
 const LAG_WARN = 50_000;
+/** Longer than a refresh and its first retries: what is on screen then is history, however green. */
+const UNHEARD_MS = 45_000;
 
+/** `sources` is null when the service does not say; `heardAt` is when this browser got the summary, null when unknown. */
 export function judge(
   summary: Summary,
-  sources: readonly SourceState[],
+  sources: readonly SourceState[] | null,
   incidents: readonly Incident[],
   now: number,
+  heardAt: number | null = null,
 ): Health {
+  if (heardAt !== null && now - heardAt > UNHEARD_MS) {
+    return {
+      level: "bad",
+      headline: "No word from the service",
+      detail: "What stands below is old.",
+      since: heardAt,
+    };
+  }
   const open = incidents.filter((incident) => incident.closed_at === null);
   const oldest = open.reduce<number | null>(
     (least, each) => (least === null ? each.opened_at : Math.min(least, each.opened_at)),
@@ -32,7 +44,7 @@ export function judge(
       since: oldest,
     };
   }
-  const silent = sources.filter((source) => source.silent && source.expected);
+  const silent = (sources ?? []).filter((source) => source.silent && source.expected);
   if (silent.length > 0) {
     const names = silent.map((source) => sourceLabel(source.name)).join(" and ");
     const last = silent[0]?.last_event;
@@ -64,6 +76,14 @@ export function judge(
       level: "warn",
       headline: "Catching up",
       detail: "The pipeline is behind the end of the log.",
+      since: null,
+    };
+  }
+  if (sources === null) {
+    return {
+      level: "warn",
+      headline: "Running, its sources unknown",
+      detail: "The service does not say which sources are heard.",
       since: null,
     };
   }

@@ -18,6 +18,11 @@ import { KeyGroups } from "./KeyGroups";
 import s from "./PipelinePage.module.css";
 
 const STALE_MS = 10_000;
+const STATES: Readonly<Record<Pipeline["state"], string>> = {
+  running: "Running",
+  degraded: "Degraded",
+  stopped: "Stopped",
+};
 const HEARTBEAT_WARN_MS = 5_000;
 
 export default function PipelinePage() {
@@ -32,11 +37,10 @@ export default function PipelinePage() {
       lead={
         data && (
           <span className={cx(s.state, stale ? s.bad : data.state === "running" ? s.good : s.warn)}>
-            {stale ? "does not report" : data.state}
+            {stale ? "Does not report" : (STATES[data.state] ?? data.state)}
             {data.at !== null && (
-              <span className="muted">
-                {" "}
-                reported <Age at={data.at} />
+              <span className={s.reported}>
+                , reported <Age at={data.at} />
               </span>
             )}
           </span>
@@ -55,10 +59,13 @@ export default function PipelinePage() {
       {data && data.shards.length === 0 && data.actors.length === 0 && (
         <Empty title="The pipeline does not run">It reports here as soon as it is started.</Empty>
       )}
-      {data && (data.shards.length > 0 || data.actors.length > 0) && <Parts data={data} />}
-      <div id="incidents">
-        <Incidents />
-      </div>
+      {data && (data.shards.length > 0 || data.actors.length > 0) ? (
+        <Parts data={data} />
+      ) : (
+        <div id="incidents">
+          <Incidents />
+        </div>
+      )}
     </Page>
   );
 }
@@ -66,7 +73,7 @@ export default function PipelinePage() {
 function Parts({ data }: { data: Pipeline }) {
   return (
     <>
-      <Panel title="Key groups and shards">
+      <Panel title="Key groups and shards" aside="filled by the rate, the busiest is full">
         <KeyGroups shards={data.shards} />
       </Panel>
       <Panel title="Shards" flush>
@@ -76,9 +83,14 @@ function Parts({ data }: { data: Pipeline }) {
         <Panel title="Partitions" flush>
           <Partitions data={data} />
         </Panel>
-        <Panel title="Actors" flush>
-          <Actors data={data} />
-        </Panel>
+        <div className={s.column}>
+          <Panel title="Actors" flush>
+            <Actors data={data} />
+          </Panel>
+          <div id="incidents">
+            <Incidents />
+          </div>
+        </div>
       </div>
     </>
   );

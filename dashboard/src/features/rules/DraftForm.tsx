@@ -10,6 +10,7 @@ import { FailedLine } from "@/ui/States";
 import { say } from "@/ui/Toasts";
 import { type DraftFields, draftBody, draftFields, type Tolerance } from "./draft";
 import s from "./RulesPage.module.css";
+import { anyMoney } from "./RulesView";
 
 /** A new version, beginning from an old one. */
 export function DraftForm({ base, onDone }: { base: RuleSet; onDone: (made: RuleSet | null) => void }) {
@@ -74,21 +75,21 @@ export function DraftForm({ base, onDone }: { base: RuleSet; onDone: (made: Rule
         <fieldset className={s.set}>
           <legend>Amounts, in minor units of any currency</legend>
           <div className={s.three}>
-            <Field label="High from">
+            <Field label="High from" hint={inWords(fields.high)}>
               <Input
                 inputMode="numeric"
                 value={fields.high}
                 onChange={(e) => set({ high: e.target.value })}
               />
             </Field>
-            <Field label="Critical from">
+            <Field label="Critical from" hint={inWords(fields.critical)}>
               <Input
                 inputMode="numeric"
                 value={fields.critical}
                 onChange={(e) => set({ critical: e.target.value })}
               />
             </Field>
-            <Field label="Second person above">
+            <Field label="Second person above" hint={inWords(fields.second)}>
               <Input
                 inputMode="numeric"
                 value={fields.second}
@@ -115,6 +116,11 @@ export function DraftForm({ base, onDone }: { base: RuleSet; onDone: (made: Rule
       </form>
     </Panel>
   );
+}
+
+/** A typed number of minor units as it will read, so that a zero too many is seen. */
+function inWords(text: string): string {
+  return /^\d{1,15}$/.test(text.trim()) ? anyMoney(Number(text)) : "A whole number";
 }
 
 function Tolerances({

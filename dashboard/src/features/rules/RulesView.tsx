@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 import type { RuleSet, RulesBody } from "@/api/types";
 import { BREAK_NAMES, BREAKS, SEVERITIES, sourceLabel } from "@/lib/labels";
-import { money } from "@/lib/money";
+import { amount, money } from "@/lib/money";
 import { fineSpan } from "@/lib/time";
 import { At } from "@/ui/Time";
 import s from "./RulesPage.module.css";
@@ -15,14 +15,18 @@ export interface RuleLine {
 
 function tolerance(absolute: number, bps: number, currency: string): string {
   const parts = [];
-  if (absolute > 0)
-    parts.push(currency === "default" ? `${absolute} minor units` : money(absolute, currency));
+  if (absolute > 0) parts.push(threshold(absolute, currency));
   if (bps > 0) parts.push(`${bps / 100} %`);
   return parts.length === 0 ? "exact" : parts.join(" or ");
 }
 
+/** Minor units of any currency in words: as most are written, and as one without decimals is. */
+export function anyMoney(minor: number): string {
+  return minor === 0 ? "0" : `${amount(minor, "EUR")} (${money(minor, "JPY")})`;
+}
+
 function threshold(minor: number, currency: string): string {
-  return currency === "default" ? `${minor.toLocaleString("en-GB")} minor units` : money(minor, currency);
+  return currency === "default" ? anyMoney(minor) : money(minor, currency);
 }
 
 /** A rule set as lines: for reading, and for comparing two of them. */

@@ -12,22 +12,27 @@ export function RawEvents({ events }: { events: readonly RawEvent[] }) {
       <table className={s.table}>
         <thead>
           <tr>
+            <th scope="col">Source, account</th>
+            <th scope="col">Happened</th>
             <th scope="col">Arrived</th>
-            <th scope="col">Source</th>
             <th scope="col" className={s.num}>
               Amount
             </th>
             <th scope="col">Status</th>
-            <th scope="col">Account</th>
-            <th scope="col">Event</th>
-            <th scope="col">Log position</th>
+            <th scope="col">Event, place in the log</th>
           </tr>
         </thead>
         <tbody>
           {events.map((event) => (
             <tr key={event.seq}>
+              <th scope="row">
+                <span className={s.cell}>
+                  {sourceLabel(event.source)}
+                  <span className="mono muted">{event.account_id}</span>
+                </span>
+              </th>
+              <td className="nowrap">{preciseClock(event.event_time)}</td>
               <td className="nowrap">{preciseClock(event.arrival)}</td>
-              <td>{sourceLabel(event.source)}</td>
               <td className={s.num}>
                 <Sum minor={event.amount_minor} currency={event.currency} />
               </td>
@@ -35,10 +40,13 @@ export function RawEvents({ events }: { events: readonly RawEvent[] }) {
                 {event.status.toLowerCase()}
                 {event.redelivery && <span className="muted">, sent again</span>}
               </td>
-              <td className="mono nowrap">{event.account_id}</td>
-              <td className="mono">{event.event_id}</td>
-              <td className="mono nowrap">
-                {event.topic}:{event.kafka_partition}:{event.kafka_offset}
+              <td>
+                <span className={s.cell}>
+                  <span className="mono">{event.event_id}</span>
+                  <span className="mono muted">
+                    {event.topic}:{event.kafka_partition}:{event.kafka_offset}
+                  </span>
+                </span>
               </td>
             </tr>
           ))}

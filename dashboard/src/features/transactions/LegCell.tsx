@@ -1,6 +1,6 @@
 import type { TransactionRow } from "@/api/types";
 import { cx } from "@/lib/cx";
-import { amount } from "@/lib/money";
+import { amount, money } from "@/lib/money";
 import { clock } from "@/lib/time";
 import s from "./LegCell.module.css";
 
@@ -15,19 +15,22 @@ export function LegCell({ row, source, odd }: { row: Row; source: string; odd: R
   }
   const differs = (field: string) => odd.has(`${source}.${field}`);
   const timeDiffers = differs("event_time");
+  const currencyShown = leg.currency !== row.currency || differs("currency");
+  // A status that agrees makes room for what differs; the whole leg is in the title.
+  const statusShown = differs("status") || !(timeDiffers || currencyShown);
   return (
-    <span className={s.leg}>
+    <span className={s.leg} title={`${money(leg.amount_minor, leg.currency)}, ${leg.status.toLowerCase()}`}>
       <span className={cx(s.value, differs("amount_minor") && s.odd)}>
         {differs("amount_minor") && <Unequal />}
         {amount(leg.amount_minor, leg.currency)}
       </span>
-      {(leg.currency !== row.currency || differs("currency")) && (
+      {currencyShown && (
         <span className={cx(s.value, differs("currency") && s.odd)}>
           {differs("currency") && <Unequal />}
           {leg.currency}
         </span>
       )}
-      {(!timeDiffers || differs("status")) && (
+      {statusShown && (
         <span className={cx(s.status, differs("status") && s.odd)}>
           {differs("status") && <Unequal />}
           {leg.status.toLowerCase()}

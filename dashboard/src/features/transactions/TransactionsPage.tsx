@@ -9,11 +9,12 @@ import { VERDICT_NAMES, VERDICTS } from "@/lib/labels";
 import { matchesQuery } from "@/lib/match";
 import { plural, relationCount } from "@/lib/numbers";
 import { readPreference, writePreference } from "@/lib/storage";
-import { span } from "@/lib/time";
+import { useFill } from "@/lib/useFill";
 import { useTriage } from "@/lib/useKeys";
 import { useNewArrivals } from "@/live/hooks";
 import { Button } from "@/ui/Button";
 import { Input } from "@/ui/Field";
+import { EmptySearch, FillState } from "@/ui/grid/Filling";
 import { Grid } from "@/ui/grid/Grid";
 import { Icon } from "@/ui/Icon";
 import { Menu, MenuCheck } from "@/ui/Menu";
@@ -171,15 +172,7 @@ function List({
     void navigate({ to: "/transactions/$txnId", params: { txnId: row.txn_id } });
   useTriage(rows, rowId, activeId, (row) => setActiveId(row.txn_id), open);
 
-  // A page may be short or empty while the search goes on: ask on until there is a screenful or the end.
-  const { fetchNextPage, hasNextPage, isFetchingNextPage } = found;
-  const more = useCallback(() => {
-    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
-  const pages = found.data?.pages.length ?? 0;
-  useEffect(() => {
-    if (rows.length < 40 && pages > 0 && pages < 12) more();
-  }, [rows.length, pages, more]);
+  const fill = useFill(found, rows.length);
 
   if (found.isPending) {
     return (
@@ -195,7 +188,6 @@ function List({
       </div>
     );
   }
-  const searchedTo = found.data?.pages.at(-1)?.searched_to;
   return (
     <div className={s.list}>
       {arrivals.count > 0 && (
@@ -222,13 +214,9 @@ function List({
         visibility={visibility}
         sort={sortFor(search)}
         onSort={(sort) => change({ sort: sort as NonNullable<TransactionSearch["sort"]> })}
-        onEnd={more}
+        onEnd={fill.more}
         empty={
-          found.hasNextPage ? (
-            <Empty title="Still searching">
-              Nothing so far{searchedTo ? `, back to ${span(Date.now() - searchedTo)} ago` : ""}.
-            </Empty>
-          ) : (
+          <EmptySearch fill={fill} searchedTo={found.data?.pages.at(-1)?.searched_to}>
             <Empty
               title="No transaction matches"
               action={
@@ -239,13 +227,13 @@ function List({
             >
               Take a filter away, or look further back in time.
             </Empty>
-          )
+          </EmptySearch>
         }
         foot={
           <>
             <span>
               {plural(rows.length, "row")} loaded
-              {isFetchingNextPage ? ", loading more" : found.hasNextPage ? "" : ", all of them"}
+              {found.hasNextPage ? <FillState fill={fill} /> : ", all of them"}
             </span>
             <span className={s.hints}>
               <kbd>j</kbd> <kbd>k</kbd> move, <kbd>Enter</kbd> open

@@ -28,7 +28,7 @@ export function transactionColumns(
     {
       id: "txn_id",
       header: "Transaction",
-      width: "minmax(148px, 0.9fr)",
+      width: "minmax(140px, 0.9fr)",
       fixed: true,
       cell: (row) => (
         <Link to="/transactions/$txnId" params={{ txnId: row.txn_id }} className={`mono ${s.id}`}>
@@ -48,7 +48,7 @@ export function transactionColumns(
       (source): GridColumn<TransactionRow> => ({
         id: `leg.${source}`,
         header: sourceLabel(source),
-        width: "minmax(138px, 1fr)",
+        width: "minmax(140px, 1fr)",
         cell: (row) => <LegCell row={row} source={source} odd={oddCells(row)} />,
       }),
     ),

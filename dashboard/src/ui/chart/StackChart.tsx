@@ -42,6 +42,7 @@ export function StackChart({
   const [over, setOver] = useState<number | null>(null);
   const id = useId();
   const totals = slots.map((slot) => series.reduce((sum, each) => sum + (slot.values[each.key] ?? 0), 0));
+  const sum = totals.reduce((all, each) => all + each, 0);
   const top = niceTop(Math.max(0, ...totals));
   const plotWidth = Math.max(0, width - LEFT - 4);
   const plotHeight = HEIGHT - TOP - BOTTOM;
@@ -68,7 +69,7 @@ export function StackChart({
             </li>
           ))}
         </ul>
-        <span className={s.at}>{hovered ? shortClock(hovered.at) : unit}</span>
+        <span className={s.at}>{hovered ? shortClock(hovered.at) : `${count(sum)} ${unit}`}</span>
       </figcaption>
       <div ref={box} className={s.box}>
         {width > 0 && (
@@ -91,11 +92,18 @@ export function StackChart({
             {[0, 0.5, 1].map((share) => (
               <g key={share}>
                 <line className={s.rule} x1={LEFT} x2={width - 4} y1={y(top * share)} y2={y(top * share)} />
-                <text className={s.tick} x={LEFT - 8} y={y(top * share) + 3.5} textAnchor="end">
-                  {shortCount(top * share)}
-                </text>
+                {(sum > 0 || share === 0) && (
+                  <text className={s.tick} x={LEFT - 8} y={y(top * share) + 3.5} textAnchor="end">
+                    {shortCount(top * share)}
+                  </text>
+                )}
               </g>
             ))}
+            {sum === 0 && (
+              <text className={s.nothing} x={LEFT + plotWidth / 2} y={y(top * 0.25) + 4} textAnchor="middle">
+                None in this time
+              </text>
+            )}
             {slots.map((slot, at) => {
               let below = 0;
               return (
@@ -120,17 +128,20 @@ export function StackChart({
                 </g>
               );
             })}
-            {ticks.map((at) => (
-              <text
-                key={at}
-                className={s.tick}
-                x={LEFT + ((at - since) / (until - since)) * plotWidth}
-                y={HEIGHT - 5}
-                textAnchor="middle"
-              >
-                {shortClock(at)}
-              </text>
-            ))}
+            {ticks.map((at) => {
+              const x = LEFT + ((at - since) / (until - since)) * plotWidth;
+              return (
+                <text
+                  key={at}
+                  className={s.tick}
+                  x={Math.min(x, width)}
+                  y={HEIGHT - 5}
+                  textAnchor={x > width - 18 ? "end" : "middle"} // at the very end it would be cut in half
+                >
+                  {shortClock(at)}
+                </text>
+              );
+            })}
           </svg>
         )}
       </div>

@@ -1,10 +1,13 @@
 /** Arithmetic of charts: pure, no drawing. */
 
-/** A round number at or above `max`, for the top of an axis. */
+/** A round even number at or above `max`, for the top of an axis: its half is written there, too. */
 export function niceTop(max: number): number {
   if (max <= 4) return 4;
   const power = 10 ** Math.floor(Math.log10(max));
-  for (const step of [1, 1.5, 2, 3, 4, 5, 6, 8, 10]) if (step * power >= max) return step * power;
+  for (const step of [1, 1.5, 2, 3, 4, 5, 6, 8, 10]) {
+    const top = step * power;
+    if (top >= max && top % 2 === 0) return top;
+  }
   return 10 * power;
 }
 
