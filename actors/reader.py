@@ -55,7 +55,7 @@ class ReaderOptions:
 
     name: str
     partitions: tuple[TopicPartition, ...]
-    batch_rows_max: int = 40_000  # records of one poll
+    batch_rows_max: int = 100_000  # records of one poll
     batch_wait_ms: int = 100  # how long a poll waits for more while there is little
     # Every batch costs some milliseconds of CPU however few its rows, so where there is much, a poll waits for company:
     busy_rows: int = 2_000  # records of a poll that mean there is much, if they came
@@ -64,7 +64,7 @@ class ReaderOptions:
     rush_rows: int = 10_000  # the same for a backlog, in which nobody waits for a single verdict
     rush_rate: int = 50_000
     rush_wait_ms: int = 500
-    batches_in_flight_max: int = 3  # per shard; beyond it the reader waits
+    batches_in_flight_max: int = 2  # per shard; beyond it the reader waits
     watermark_interval_ms: int = 200
     watermark_grace_ms: int = 500  # covers clock skew between broker and reader, and replication
     metadata_interval_ms: int = 1_000

@@ -43,7 +43,7 @@ BENCH_PORTS_ABOVE: Final = 3 * PORT_SPAN  # the benchmark's stack leaves room fo
 POLL_S: Final = 0.1
 READ_ONCE_RECORDS: Final = 10_000
 STALL_S: Final = 120.0  # a replay that moves no position for this long has failed
-MEMORY_SAMPLE_S: Final = 1.0  # the kernel walks every page for a sample: four a second cost 6 % of the machine
+MEMORY_SAMPLE_S: Final = 2.5  # the kernel walks every page for a sample: one a second cost 2 % of the machine
 COPY_CONNECTIONS: Final = (1, 2)
 COPY_ROUNDS: Final = 2
 # What is copied bare: table, how its bare twin is made (same columns, same order), order within a connection's share.

@@ -116,9 +116,9 @@ class Settings(BaseSettings):
     # The pipeline.
     shards: int = Field(default=2, ge=1, le=128, description="Matcher actors; each owns 128/shards key groups.")
     readers: Count = Field(default=1, description="Reader actors; partitions are dealt out among them.")
-    batch_rows_max: Count = Field(default=50_000, description="Events a reader hands on at once.")
+    batch_rows_max: Count = Field(default=100_000, description="Events a reader hands on at once.")
     batch_wait_ms: Milliseconds = Field(default=100, description="How long a reader waits for a batch to fill.")
-    batches_in_flight_max: Count = Field(default=3, description="Batches a reader may have unacknowledged per shard.")
+    batches_in_flight_max: Count = Field(default=2, description="Batches a reader may have unacknowledged per shard.")
     flush_interval_ms: Milliseconds = Field(
         default=50, description="Longest time that a decided row waits for its flush."
     )
