@@ -84,10 +84,10 @@ def digest(copy_bytes: bytes) -> str:
 
 
 def block_rows(events: pl.DataFrame, written_on: date) -> pl.DataFrame:
-    """Events (ports.LOG_SCHEMA) as rows of event_blocks: one a key group, the columns as lists in order of seq."""
+    """Events (ports.LOG_SCHEMA, in order of seq) as rows of event_blocks: one a key group, the columns as lists."""
     columns = (
         events.lazy()
-        .sort("key_group", "seq")
+        .sort("key_group", maintain_order=True)
         .select(
             "key_group",
             "seq",
