@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Sequence
 from typing import Any, Final
 
 from actors.remote import NAMESPACE, named
 from cluster.endpoints import Endpoints
 from cluster.layout import set_first_rules
 from cluster.settings import Settings
+from schemas.codec import SOURCE_SYMBOLS
 from schemas.errors import ReconError
+from schemas.events import SCHEMA_FILE, SourceSpec
 
 SUPERVISOR: Final = "supervisor"
-READY_TIMEOUT_S: Final = 90.0
+READY_TIMEOUT_S: Final = 180.0
 _KNOCK_TIMEOUT_S: Final = 2.0
 
 
@@ -65,8 +68,18 @@ def supervisor(endpoints: Endpoints) -> Any:
         raise PipelineNotRunningError("the pipeline is not running; start it with `recon up`") from error
 
 
+def check_sources(sources: Sequence[SourceSpec]) -> None:
+    """Refuse sources that no event can name, before readers fail on them. Raises ReconError."""
+    unknown = [source.name for source in sources if source.name not in SOURCE_SYMBOLS]
+    if unknown:
+        raise ReconError(
+            f"sources: {', '.join(unknown)} is no symbol of `source` in {SCHEMA_FILE} ({', '.join(SOURCE_SYMBOLS)})"
+        )
+
+
 def start(settings: Settings, endpoints: Endpoints) -> None:
     """Start the supervisor, or find it running, and wait until every actor has answered. Raises ReconError."""
+    check_sources(endpoints.source_specs())
     connect(endpoints)
     import ray  # noqa: PLC0415
 
