@@ -119,6 +119,12 @@ def _is_free(port: int) -> bool:
     return True
 
 
+@pytest.fixture
+def free_port_base() -> int:
+    """First of so many consecutive ports that nobody has, as settings want them."""
+    return _free_port_base()
+
+
 @pytest.fixture(scope="session")
 def stack_settings() -> Iterator[Settings]:
     """Settings of this run's stack: an own folder (RECON_TEST_STATE_DIR if set) and own ports."""

@@ -145,13 +145,13 @@ def test_wiping_what_is_not_there_claims_nothing(own_state):
     assert "deleted" not in result.output
 
 
-def test_the_doctor_sees_a_taken_port_on_a_machine_that_never_ran_recon(own_state, monkeypatch):
+def test_the_doctor_sees_a_taken_port_on_a_machine_that_never_ran_recon(own_state, free_port_base, monkeypatch):
+    monkeypatch.setenv("RECON_PORT_BASE", str(free_port_base))
+    taken = free_port_base + PORT_OFFSETS["api"]
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", taken))
         other.listen()
-        base = other.getsockname()[1] - PORT_OFFSETS["api"]
-        monkeypatch.setenv("RECON_PORT_BASE", str(base))
         [finding] = [finding for finding in examine(Settings()) if finding.subject == "ports"]
     assert finding.level == "failed"
-    assert str(base + PORT_OFFSETS["api"]) in finding.message
+    assert str(taken) in finding.message
     assert not own_state.exists()
