@@ -43,6 +43,8 @@ WORKER_ENVIRONMENT: Final = {
     # Buffers of some MiB come and go with every batch; given back to the kernel each time, they are cleared each time.
     "MALLOC_MMAP_THRESHOLD_": str(64 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024),
+    # The same for polars' own allocator, which else gives back what lay idle for half a second: a poll's time.
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:5000",
 }
 # Tens of thousands of records are alive at once and none of them is garbage: at Python's 700 the collector walks them
 # over and over.
