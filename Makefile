@@ -8,7 +8,8 @@ PACKAGES := cluster actors api producers schemas
 
 # Options of single targets, for example: make demo DEMO_SECONDS=60
 DEMO_SECONDS ?=
-PYTEST_ARGS ?=
+# Tests run in random order; CI has one order of its own, so that what fails there can be run again as it was.
+PYTEST_ARGS ?= $(if $(CI),--randomly-seed=674981936)
 
 .PHONY: help
 help: ## List what can be done
