@@ -4,7 +4,7 @@ SHELL := /bin/sh
 
 PYTHON_BIN := .venv/bin/python
 RECON := .venv/bin/recon
-PACKAGES := cluster actors api producers schemas
+PACKAGES := cluster actors api producers sources wire schemas
 
 # Options of single targets, for example: make demo DEMO_SECONDS=60
 DEMO_SECONDS ?=

@@ -95,10 +95,10 @@ if ! .venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))'
 fi
 rm -f .venv/.recon-run .venv/.recon-dev
 say "Installing $(grep -c '==' "$lock") Python packages from $lock (some 600 MB the first time)"
-quiet=--quiet
-if [ -t 1 ]; then quiet=--progress-bar=on; fi
-.venv/bin/python -m pip install "$quiet" --disable-pip-version-check --no-input \
-    --require-hashes --only-binary :all: --requirement "$lock"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation --editable .
+scripts/install-lock.sh .venv/bin/python "$lock"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-index --no-deps \
+    --no-build-isolation --editable .
+# Nothing was resolved, so check that what the lock names is complete and fits together.
+.venv/bin/python -m pip check --disable-pip-version-check >&2
 digest "$lock" >".venv/.recon-$kind"
 say "Ready: .venv/bin/recon --help"
