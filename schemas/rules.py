@@ -12,7 +12,7 @@ from schemas.money import CURRENCY_EXPONENTS
 MATCH_WINDOW_MS_DEFAULT = 30_000
 TIME_TOLERANCE_MS_DEFAULT = 5_000
 MATCH_WINDOW_MS_MAX = 7 * 86_400_000  # pending state is bounded by the window: a week is the longest we hold
-TIME_TOLERANCE_MS_MAX = 86_400_000
+TIME_TOLERANCE_MS_MAX = 366 * 86_400_000  # a leap year: what settles later than that is another payment
 TOLERANCE_BPS_MAX = 10_000  # basis points of the largest leg: 10,000 is 100 %
 
 
