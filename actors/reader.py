@@ -42,9 +42,10 @@ from actors.ports import (
     Ticket,
     TopicPartition,
 )
-from schemas.codec import SOURCE_SYMBOLS, Reject, SchemaLookup, decode_batch, validate
 from schemas.errors import GapError, LostRecordsError, ShardLostError, TransientError
 from schemas.events import KEY_GROUPS, SourceSpec, key_group_of_position
+from wire.events import SOURCE_SYMBOLS, SchemaLookup, decode_batch, validate
+from wire.messages import Reject
 
 SENT_SCHEMA: Final = {name: dtype for name, dtype in LOG_SCHEMA.items() if name != "seq"}
 

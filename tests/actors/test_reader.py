@@ -25,11 +25,11 @@ from actors.reader import SENT_SCHEMA, PartitionReader, ReaderOptions, partition
 from actors.shard import MatcherShard, ShardOptions
 from producers.emission import Event
 from producers.wire import Encoder
-from schemas.codec import WriterSchema
 from schemas.errors import GapError, KafkaUnavailableError, LostRecordsError, RegistryUnavailableError, ShardLostError
 from schemas.events import DEFAULT_SOURCES, Status, key_group_of, schema_text
 from schemas.verdicts import Verdict
 from tests.actors.workbench import A0, PATIENCE_S, Clock, eventually
+from wire.events import WriterSchema
 
 CORE, GATEWAY, MOBILE = (source.topic for source in DEFAULT_SOURCES)
 WRITER = WriterSchema.parse(1, schema_text())
