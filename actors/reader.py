@@ -36,17 +36,19 @@ from actors.ports import (
     Batch,
     DeadLetter,
     EventLog,
+    Incarnation,
     OffsetRange,
     Polled,
     ShardClient,
     Ticket,
     TopicPartition,
 )
-from schemas.errors import GapError, LostRecordsError, ShardLostError, TransientError
+from schemas.errors import GapError, LostRecordsError, ShardLostError, TopicRecreatedError, TransientError
 from schemas.events import KEY_GROUPS, SourceSpec, key_group_of_position
 from wire.events import SOURCE_SYMBOLS, SchemaLookup, decode_batch, validate
 from wire.messages import Reject
 
+HALTED: Final = "halted"  # what a reader's trouble begins with that only an operator can end
 SENT_SCHEMA: Final = {name: dtype for name, dtype in LOG_SCHEMA.items() if name != "seq"}
 
 
@@ -71,6 +73,7 @@ class ReaderOptions:
     metadata_interval_ms: int = 1_000
     commit_interval_ms: int = 2_000
     retry_interval_ms: int = 300
+    halt_interval_ms: int = 2_000  # how often it looks whether an operator has decided how to go on
     shard_patience_ms: int = 5_000  # a shard that took no batch for so long is asked whether it lives
 
     def patience_ms(self, records: int, elapsed_s: float) -> int:
@@ -119,8 +122,9 @@ class PartitionReader:
         shards: Sequence[ShardClient],
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         on_end: Callable[[], None] = lambda: None,
+        incarnations: Callable[[], Mapping[str, Incarnation]] = dict,
     ) -> None:
-        """`on_end` is called when `run` ends: let go what `lookup` holds.
+        """`on_end` is called when `run` ends: let go what `lookup` holds. `incarnations` asks the ledger of its topics.
 
         Raises ValueError for a source that the event schema cannot name.
         """
@@ -137,6 +141,8 @@ class PartitionReader:
         self._shards = tuple(shards)
         self._now_ms = now_ms
         self._on_end = on_end
+        self._ask_incarnations = incarnations
+        self._incarnations: Mapping[str, Incarnation] = {}
         self._logger = structlog.get_logger(__name__).bind(reader=options.name)
         self._first: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
@@ -161,13 +167,13 @@ class PartitionReader:
     # -- control -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Turn until stopped. Trouble that may pass is waited out; lost records stop the reader, loudly."""
+        """Turn until stopped. Trouble that may pass is waited out.
+
+        Lost records and a topic that was made anew halt it: it reads nothing and says why, until an operator has
+        decided how to go on (`recon topics`).
+        """
         try:
             self._turn_until_stopped()
-        except LostRecordsError as error:
-            self._note(f"lost records: {error}")
-            self._logger.critical("lost_records", error=str(error))
-            raise
         finally:
             self._log.close()
             self._on_end()
@@ -187,6 +193,17 @@ class PartitionReader:
                 located = False
                 self._note(f"{type(error).__name__}: {error}")
                 self._stopping.wait(self._options.retry_interval_ms / 1000)
+            except (LostRecordsError, TopicRecreatedError) as error:
+                located = False
+                self._halt(error)
+                self._stopping.wait(self._options.halt_interval_ms / 1000)
+
+    def _halt(self, error: LostRecordsError | TopicRecreatedError) -> None:
+        kind = "lost records" if isinstance(error, LostRecordsError) else "topic made anew"
+        trouble = f"{HALTED}: {kind}: {error}"
+        if trouble != self._trouble:
+            self._logger.critical("reader_halts", kind=kind, error=str(error))
+        self._trouble = trouble
 
     def pause(self) -> None:
         """Stop reading; watermarks stand still too. What is in flight arrives."""
@@ -233,8 +250,11 @@ class PartitionReader:
         if self._assigned != self._options.partitions:
             self._options = replace(self._options, partitions=self._assigned)
             self._safe = [{} for _ in self._shards]  # of what another reads now we hear nothing any more
+        self._incarnations = self._ask_incarnations()
+        self._log.adopt(self._incarnations)
         self._counts_seen_ms = self._now_ms()
         self._counts = self._log.partition_counts()
+        self._check_topics()
         wanted = self._options.partitions
         known = [shard.positions() for shard in self._shards]
         first = self._first = self._log.earliest(wanted)
@@ -243,12 +263,25 @@ class PartitionReader:
         self._next = {}
         for key in wanted:
             position = min(positions.get(key, first[key]) for positions in known)
-            if position < first[key]:
+            if position < first[key] and self._skipped(key) < first[key]:
                 raise LostRecordsError(*key, position, first[key])
             self._next[key] = position
-        self._log.assign(self._next)
+        # What was given up as lost is covered by the first range, so shards see no gap.
+        self._log.assign({key: max(at, first[key]) for key, at in self._next.items()})
         self._ends = self._log.ends(wanted)
         self._logger.info("located", lag=sum(self._ends[key] - self._next[key] for key in wanted))
+
+    def _skipped(self, key: TopicPartition) -> int:
+        """The offset below which an operator has given up what is lost of a partition."""
+        incarnation = self._incarnations.get(key[0])
+        return incarnation.skipped.get(key[1], 0) if incarnation else 0
+
+    def _check_topics(self) -> None:
+        """Raises TopicRecreatedError when a topic is another than the one that the ledger's positions are of."""
+        for topic, found in self._log.topic_ids().items() if self._incarnations else ():
+            known = self._incarnations.get(topic)
+            if known is not None and known.topic_id != found:
+                raise TopicRecreatedError(topic, known.topic_id, found)
 
     def turn(self) -> int:
         """One poll and what follows from it; gives the number of records read."""
@@ -279,7 +312,7 @@ class PartitionReader:
     def _cut(self, polled: Polled) -> tuple[list[OffsetRange], pl.DataFrame, list[DeadLetter]]:
         """Decode and check a poll; ranges cover every record read, good or bad."""
         if not polled.values:
-            return [], pl.DataFrame(schema=SENT_SCHEMA), []
+            return self._ranges(polled), pl.DataFrame(schema=SENT_SCHEMA), []
         origin, arrivals = polled.origin, polled.arrivals_ms
         owners = np.array([self._symbol_of[topic] for topic, _ in polled.partitions], dtype=np.uint8)[origin]
         decoded = validate(decode_batch(polled.values, self._lookup), owners, arrivals)
@@ -329,14 +362,22 @@ class PartitionReader:
         self._dead_letters += dead_letters
 
     def _ranges(self, polled: Polled) -> list[OffsetRange]:
-        """What this poll covers: from where each partition stood to behind its last record."""
-        ranges: list[OffsetRange] = []
+        """What this poll covers: from where each partition stood to behind its last record.
+
+        What is never delivered counts as read once the end behind it is reached: markers of transactions, records of
+        aborted ones, and what an operator has given up as lost.
+        """
+        stops: dict[TopicPartition, int] = {}
         for place, key in enumerate(polled.partitions):
             last = np.flatnonzero(polled.origin == place)[-1]
-            stop = int(polled.offsets[last]) + 1
-            ranges.append(OffsetRange(*key, self._next[key], stop, self._first[key]))
-            self._next[key] = stop
+            stops[key] = int(polled.offsets[last]) + 1
             self._raise_watermark(key, int(polled.arrivals_ms[last]))
+        ranges: list[OffsetRange] = []
+        for key in self._options.partitions:
+            stop = max(stops.get(key, -1), self._log.reached(key))
+            if key in self._next and stop > self._next[key]:
+                ranges.append(OffsetRange(*key, self._next[key], stop, self._first[key]))
+                self._next[key] = stop
         return ranges
 
     def _raise_watermark(self, key: TopicPartition, arrival_ms: int) -> None:
@@ -351,9 +392,10 @@ class PartitionReader:
             counts = self._log.partition_counts()
             self._counts = {topic: max(count, self._counts.get(topic, 0)) for topic, count in counts.items()}
             self._counts_seen_ms = asked_ms
+            self._check_topics()
         self._ends = self._log.ends(self._options.partitions)
         for key, end in self._ends.items():
-            if max(self._next[key], self._log.reached(key)) >= end:
+            if self._next[key] >= end:
                 self._raise_watermark(key, asked_ms - self._options.watermark_grace_ms)
 
     # -- sending -------------------------------------------------------------------------------------------------

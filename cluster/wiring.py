@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from actors.reader import PartitionReader, ReaderOptions
 from actors.remote import RayShard
 from actors.shard import MatcherShard, ShardOptions
 from cluster.endpoints import Endpoints
+from cluster.log_topics import known
 from cluster.logs import configure_logs
 from cluster.settings import Settings
 
@@ -81,4 +83,5 @@ def build_reader(
         lookup,
         [RayShard(shard_name(start), start, stop) for start, stop in ranges],
         on_end=lookup.close,
+        incarnations=functools.partial(known, endpoints.postgres.connect_kwargs("app")),
     )

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("cluster.cli.verify:verify", "Compare the results with an independent reading of the log."),
     "audit": ("cluster.cli.audit:app", "Check the audit trail."),
     "dlq": ("cluster.cli.dlq:app", "List and replay dead letters."),
+    "topics": ("cluster.cli.topics:app", "Go on after a topic was made anew or lost records."),
     "rules": ("cluster.cli.rules:app", "Show and change the rules."),
     "bench": ("cluster.cli.bench:bench", "Measure the pipeline on this machine."),
     "chaos": ("cluster.cli.chaos:chaos", "Break parts on purpose and verify the results."),
