@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from lxml import etree
@@ -68,10 +67,7 @@ def open_camt(content: Content, options: FileOptions) -> OpenedFile:
     check = _Check(content, options)
     check.run()
     first = distinct(content.name, check.statements)
-    for before, after in pairwise(check.statements):
-        one, next_ = before.key, after.key
-        if one.account == next_.account and one.number.split("/")[0] == next_.number.split("/")[0]:
-            must_follow(content.name, before, after)
+    must_follow(content.name, check.statements)
 
     def read(found: Findings, without: frozenset[StatementKey]) -> Iterator[StatementRecords]:
         return _Reading(content, options, check, first, found, without).batches()

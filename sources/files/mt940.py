@@ -16,7 +16,6 @@ import re
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from sources.files.errors import RejectedRow, UnusableFileError
@@ -99,7 +98,7 @@ def open_mt940(content: Content, options: FileOptions) -> OpenedFile:
     if not statements:
         raise UnusableFileError(content.name, "", "has no message", "fields as :20:, :25:, :28C:, :60F:, :61:, :62F:")
     first = distinct(content.name, statements)
-    _pages(content.name, statements)
+    must_follow(content.name, statements)
 
     def read(found: Findings, without: frozenset[StatementKey]) -> Iterator[StatementRecords]:
         reader = _Reader(content, options)
@@ -127,19 +126,6 @@ def open_mt940(content: Content, options: FileOptions) -> OpenedFile:
             yield StatementRecords(values, row_numbers(numbers), raws.__getitem__)
 
     return OpenedFile(content, read, statements)
-
-
-def _pages(file: str, statements: list[Statement]) -> None:
-    """Pages of one statement follow each other: numbers by one, balances without a gap."""
-    for before, after in pairwise(statements):
-        one, _, page = before.key.number.partition("/")
-        same, _, next_page = after.key.number.partition("/")
-        if before.key.account != after.key.account or one != same or before.key == after.key:
-            continue
-        if page.isdigit() and next_page.isdigit() and int(next_page) > int(page) + 1:
-            raise UnusableFileError(file, str(after), f"page {int(page) + 1} of the statement is missing")
-        if page.isdigit() and next_page.isdigit() and int(next_page) == int(page) + 1:
-            must_follow(file, before, after)
 
 
 def _messages(content: Content, options: FileOptions) -> Iterator[_Message]:  # noqa: PLR0912

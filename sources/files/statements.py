@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -78,15 +79,23 @@ def must_add_up(file: str, name: str, opening: Decimal, entries: Decimal, closin
         )
 
 
-def must_follow(file: str, before: Statement, after: Statement) -> None:
-    """A page begins with the balance that the page before it ended with. Raises UnusableFileError."""
-    if before.closing is not None and after.opening is not None and before.closing != after.opening:
-        raise UnusableFileError(
-            file,
-            str(after),
-            f"begins with {after.opening} {after.currency}, the page before it ends with {before.closing}",
-            "every page, in order",
-        )
+def must_follow(file: str, statements: Sequence[Statement]) -> None:
+    """Pages of one statement follow each other: numbers by one, balances without a gap. Raises UnusableFileError."""
+    for before, after in pairwise(statements):
+        number, _, page = before.key.number.rpartition("/")
+        same, _, next_page = after.key.number.rpartition("/")
+        if before.key.account != after.key.account or number != same or not (page.isdigit() and next_page.isdigit()):
+            continue
+        if int(next_page) > int(page) + 1:
+            raise UnusableFileError(file, str(after), f"page {int(page) + 1} of the statement is missing")
+        follows = int(next_page) == int(page) + 1 and before.closing is not None and after.opening is not None
+        if follows and before.closing != after.opening:
+            raise UnusableFileError(
+                file,
+                str(after),
+                f"begins with {after.opening} {after.currency}, the page before it ends with {before.closing}",
+                "every page, in order",
+            )
 
 
 class ContentDigest:
