@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+import weakref
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Content:
     @classmethod
     def keep(cls, name: str, chunks: Iterator[bytes]) -> Content:
         """Keeps what arrives in pieces."""
-        # Closed with the Content: a reader comes back to it.
+        # Closed when nobody holds the Content any more: a reader comes back to it.
         held = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES_MAX)  # noqa: SIM115
         digest = hashlib.sha256()
         size = 0
@@ -49,7 +50,9 @@ class Content:
             held.close()
             raise
         held.seek(0)
-        return cls(name, held, size, digest.hexdigest())  # type: ignore[arg-type]
+        content = cls(name, held, size, digest.hexdigest())  # type: ignore[arg-type]
+        weakref.finalize(content, held.close)
+        return content
 
     @classmethod
     def of(cls, name: str, stream: BinaryIO) -> Content:

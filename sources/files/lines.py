@@ -114,9 +114,11 @@ def lines(content: Content, encoding: Encoding, record_bytes: int | None = None)
         except (UnicodeDecodeError, ValueError) as error:
             yield Line(row, raw, None, f"not {encoding.name}: {_position(error)}")
             continue
-        text = text.removesuffix("\r")
+        kept = raw
+        if text.endswith("\r"):
+            text, kept = text[:-1], raw[: -len("\r".encode(encoding.name))]
         if text.strip() and text != _END_OF_FILE:
-            yield Line(row, raw, text)
+            yield Line(row, kept, text)
 
 
 def without_ends(found: Iterable[Line], skip_rows: int, footer: int) -> Iterator[Line]:

@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import polars as pl
 
@@ -67,6 +67,14 @@ class OpenedFile:
     def place(self, row: int) -> str:
         """Where a row is, for people."""
         return f"{self.name}, row {row}"
+
+    def __enter__(self) -> Self:
+        """Closes the file at the end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the file."""
+        self.close()
 
     def close(self) -> None:
         """Gives back what holds the unpacked file. Streams that the caller gave are closed too."""

@@ -73,7 +73,7 @@ def open_members(source: BinaryIO | bytes, name: str, options: FileOptions) -> l
         content = Content.of(name, in_memory(source) if isinstance(source, bytes) else source)
     except OSError as error:
         raise UnusableFileError(name, "", f"cannot be read ({error})") from error
-    return [_open(inner, options) for inner in unpack(content, options.packing, workbook=options.format == "xlsx")]
+    return [_open(inner, options) for inner in unpack(content, options.packing)]
 
 
 def expand(pattern: str) -> list[str]:

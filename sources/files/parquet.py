@@ -105,7 +105,10 @@ def open_parquet(content: Content, _options: FileOptions) -> OpenedFile:
         leaves = [file.schema.column(at) for at in range(file.metadata.num_columns)]
         far = [leaf.path for leaf in leaves if leaf.physical_type == "INT96" and leaf.path in names]
         known = [path for column in file.schema_arrow for path in _paths(column, "")]
-        rows = sum(batch.num_rows for batch in file.iter_batches(BATCH_ROWS))
+        rows = 0
+        for batch in file.iter_batches(BATCH_ROWS):
+            batch.validate(full=True)  # texts that are no UTF-8 too: Arrow would hand them on
+            rows += batch.num_rows
     except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, KeyError, IndexError) as error:
         raise UnusableFileError(content.name, "", f"is damaged ({str(error)[:200]})") from error
     if rows != file.metadata.num_rows:

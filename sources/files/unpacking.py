@@ -45,10 +45,10 @@ def packing_of(head: bytes) -> str | None:
     return None
 
 
-def unpack(content: Content, packing: str, *, workbook: bool) -> list[Content]:
+def unpack(content: Content, packing: str) -> list[Content]:
     """The files in a file: one, or the members of a zip by name. Raises UnusableFileError.
 
-    A workbook is a zip too: where one is wanted (`workbook`) and the zip is one, it stays as it is.
+    A workbook is a zip too, and stays as it is.
     """
     found = packing_of(content.head(4))
     if packing == "auto":
@@ -69,7 +69,7 @@ def unpack(content: Content, packing: str, *, workbook: bool) -> list[Content]:
         case "zst":
             return [_checked(Content.keep(_inner_name(content.name, ".zst"), _limited(content, _unzst(content))))]
         case "zip":
-            return _unzip(content, workbook=workbook)
+            return _unzip(content)
     return [content]
 
 
@@ -137,8 +137,8 @@ def _unzst(content: Content) -> Iterator[bytes]:
         raise UnusableFileError(content.name, "", "the zst archive is cut short")
 
 
-def _unzip(content: Content, *, workbook: bool) -> list[Content]:
-    if workbook and is_workbook(content):
+def _unzip(content: Content) -> list[Content]:
+    if is_workbook(content):
         return [content]
     try:
         with zipfile.ZipFile(content.rewound()) as archive:

@@ -11,6 +11,7 @@ from sources.files.opening import open_file
 from sources.files.options import FileOptions
 
 SPREADSHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 
 
@@ -37,18 +38,29 @@ def xlsx(sheets: dict[str, str], *, shared: str = "", date1904: bool = False, ow
     head = '<?xml version="1.0" encoding="UTF-8"?>'
     names = enumerate(sheets, start=1)
     listed = "".join(f'<sheet name="{name}" sheetId="{at}" r:id="r{at}"/>' for at, name in names)
-    targets = "".join(f'<Relationship Id="r{at}" Target="worksheets/s{at}.xml"/>' for at in range(1, len(sheets) + 1))
+    targets = "".join(
+        f'<Relationship Id="r{at}" Type="{RELATIONS}/worksheet" Target="worksheets/s{at}.xml"/>'
+        for at in range(1, len(sheets) + 1)
+    )
     own = f'<numFmts><numFmt numFmtId="170" formatCode="{own_format}"/></numFmts>' if own_format else ""
     styles = "".join(f'<xf numFmtId="{number}"/>' for number in (0, 14, 22, 20, 170 if own_format else 0))
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("[Content_Types].xml", f"{head}<Types/>")
+        archive.writestr("[Content_Types].xml", f'{head}<Types xmlns="{PACKAGE}/content-types"/>')
+        archive.writestr(
+            "_rels/.rels",
+            f'{head}<Relationships xmlns="{PACKAGE}/relationships">'
+            f'<Relationship Id="r1" Type="{RELATIONS}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        )
         archive.writestr(
             "xl/workbook.xml",
             f'{head}<workbook xmlns="{SPREADSHEET}" xmlns:r="{RELATIONS}"><workbookPr date1904="{int(date1904)}"/>'
             f"<sheets>{listed}</sheets></workbook>",
         )
-        archive.writestr("xl/_rels/workbook.xml.rels", f"{head}<Relationships>{targets}</Relationships>")
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels",
+            f'{head}<Relationships xmlns="{PACKAGE}/relationships">{targets}</Relationships>',
+        )
         archive.writestr(
             "xl/styles.xml", f'{head}<styleSheet xmlns="{SPREADSHEET}">{own}<cellXfs>{styles}</cellXfs></styleSheet>'
         )
@@ -104,7 +116,7 @@ def transaction(value: str, end_to_end: str, mark: str = "", currency: str = "EU
     return f"<TxDtls><Refs><EndToEndId>{end_to_end}</EndToEndId></Refs>{amount(value, currency)}{marked}</TxDtls>"
 
 
-def camt(  # noqa: PLR0913
+def camt(
     *parts: str,
     kind: str = "053",
     version: str = "08",
@@ -134,7 +146,7 @@ def mt940(*entries: str, opening: str = "C240301EUR100,00", closing: str, number
 
 def zipped(**members: bytes) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(out, "w") as archive:
         for name, content in members.items():
             archive.writestr(name.replace("__", "."), content)
     return out.getvalue()

@@ -246,7 +246,7 @@ def test_a_booked_entry_without_an_amount_sets_the_file_aside():
 
 
 def test_what_is_no_statement_is_refused():
-    with pytest.raises(UnusableFileError, match="has no BkToCstmrStmt; a camt.053 document"):
+    with pytest.raises(UnusableFileError, match=r"has no BkToCstmrStmt; a camt\.053 document"):
         opened(b"<Document><Other/></Document>", "camt.053")
     with pytest.raises(UnusableFileError, match=r"is a JSON document, configured is camt\.053"):
         open_file(b'{"a": 1}', "x.json", FileOptions(format="camt.053"))

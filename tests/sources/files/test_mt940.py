@@ -211,7 +211,7 @@ def test_a_report_within_the_day_has_sums_instead_of_balances():
     assert file.statements[0].key == StatementKey("ACC", "1/1", "2024-03-02")
     with pytest.raises(UnusableFileError, match=":90C: says 2 of 7, there are 2 of 8"):
         opened(mt942(*entries[:2], line("240302C3,NTRFC")), "mt942")
-    with pytest.raises(UnusableFileError, match="has no :60F:.*format: mt942"):
+    with pytest.raises(UnusableFileError, match=r"has no :60F:.*format: mt942"):
         opened(mt942(*entries), "mt940")
 
 
