@@ -111,7 +111,9 @@ def main() -> None:
     except (ReconError, OSError) as error:
         if "--json" in arguments:
             print(json.dumps({"error": str(error)}))
-        print(f"recon: {error}", file=sys.stderr)
+        from cluster.cli.terminal import visible  # noqa: PLC0415 - slow to import, and seldom needed
+
+        print(f"recon: {visible(error)}", file=sys.stderr)
         sys.exit(ExitCode.NOT_READY)
     except Exception:  # noqa: BLE001 - Python would exit with 1, which here means that differences were found
         traceback.print_exc()

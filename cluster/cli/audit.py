@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import asyncpg
 import typer
-from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
 from cluster.cli.exit_codes import ExitCode
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.oracle.ledger import CONNECT_TIMEOUT_S
@@ -21,9 +21,9 @@ from cluster.settings import get_settings
 FAULTS_SHOWN_MAX = 50
 
 app = typer.Typer(no_args_is_help=True, help="Check the audit trail.")
-console = Console()
-wide = console if console.is_terminal else Console(width=220)  # a pipe has no width: cut nothing short
-errors = Console(stderr=True)
+console = SafeConsole()
+wide = console if console.is_terminal else SafeConsole(width=220)  # a pipe has no width: cut nothing short
+errors = SafeConsole(stderr=True)
 
 DatabaseOption = Annotated[str | None, typer.Option("--database", help="Another database on the same server.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The outcome as data.")]
@@ -117,12 +117,12 @@ def _print(report: TrailReport) -> None:
     )
     if report.retired_digests:
         console.print(
-            f"[yellow]not checked: {report.retired_digests:,} digests of events that retention took[/]",
+            styled("[yellow]not checked: {} digests of events that retention took[/]", f"{report.retired_digests:,}"),
             highlight=False,
         )
     if not report.faults:
-        console.print("[green]✓ the trail is intact[/]")
+        console.print(styled("[green]✓ the trail is intact[/]"))
         return
-    console.print(f"[red]✗ {len(report.faults):,} faults[/]", highlight=False)
+    console.print(styled("[red]✗ {} faults[/]", f"{len(report.faults):,}"), highlight=False)
     for fault in report.faults[:FAULTS_SHOWN_MAX]:
         console.print(f"  - {fault}", highlight=False, markup=False, soft_wrap=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from cluster.cli.exit_codes import ExitCode
+from cluster.cli.terminal import SafeConsole
 from cluster.files.reading import FIELDS, ColumnMap, UnusableFileError
 from cluster.files.reconcile import Reconciliation, SourceFile, check_output, readable, reconcile, write
 from cluster.files.report import for_terminal, summarize, to_markdown
@@ -18,8 +18,8 @@ from schemas.errors import InvalidRulesError
 from schemas.events import DEFAULT_SOURCES, Status
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT, TIME_TOLERANCE_MS_DEFAULT, RuleSet, Tolerance
 
-console = Console()
-errors = Console(stderr=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
 def match(

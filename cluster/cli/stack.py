@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.cli.exit_codes import ExitCode
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.endpoints import Endpoints, StackNotUpError
 from cluster.settings import Settings
 from cluster.stack.joined import open_stack
@@ -46,8 +47,8 @@ _COLUMNS = {
     "sources": ["name", "topic", "expected", "events", "events_per_s", "lag", "silent"],
 }
 
-console = Console()
-errors = Console(stderr=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
 class Steps:
@@ -134,8 +135,10 @@ def up(
         endpoints = stack.up(Plan(keycloak=keycloak, ray=pipeline, pipeline=pipeline, api=pipeline and api))
     console.print(_endpoints_table(endpoints))
     console.print(
-        f"[dim]Passwords and client settings:[/] recon status --json   "
-        f"[dim](kept in {settings.state_dir / 'endpoints.json'})[/]",
+        styled(
+            "[dim]Passwords and client settings:[/] recon status --json   [dim](kept in {})[/]",
+            settings.state_dir / "endpoints.json",
+        ),
         soft_wrap=True,
     )
 
@@ -149,9 +152,9 @@ def down(
     with Steps(console) as steps:
         running = open_stack(settings, steps.report).down(wipe=wipe)
     if not running:
-        console.print(f"[dim]nothing was running in {settings.state_dir}[/]")
+        console.print(styled("[dim]nothing was running in {}[/]", settings.state_dir))
     if wipe and was_there:
-        console.print(f"[dim]deleted {settings.state_dir}[/]")
+        console.print(styled("[dim]deleted {}[/]", settings.state_dir))
 
 
 def status(
