@@ -88,22 +88,13 @@ def test_a_key_that_the_first_object_lacks_is_a_column_all_the_same(run, tmp_pat
 
 def test_a_name_twice_in_an_object_is_a_reject(run, tmp_path):
     content = '{"txn_id":"T1","amount":"1","amount":"2","currency":"EUR","status":"OK","event_time":"2026-11-24"}\n'
-    run(
-        "core.jsonl",
-        "gateway.csv",
-        core__jsonl=content + content.replace('"2"', '"2","x":[1]'),
-        gateway__csv=text(row("T1")),
-    )
-    assert len(rejects(tmp_path)) == 0  # no object could be read at all: the file is unusable
     good = '{"txn_id":"T1","amount":"10.00","currency":"EUR","status":"OK","event_time":"2026-11-24T12:00:00Z"}\n'
     result = run("core.jsonl", "gateway.csv", "--json", core__jsonl=good + content, gateway__csv=text(row("T1")))
     assert outcome(result)["matched"] == 1
     assert "occurs twice" in rejects(tmp_path)[0]["reason"]
 
 
-@pytest.mark.parametrize(
-    "heading", [HEADING + ",amount", HEADING + ",Amount ", "txn_id,amount,currency,status,event_time,x,X"]
-)
+@pytest.mark.parametrize("more", [",amount", ",Amount ", ",x,X"])
 def test_two_columns_of_one_name_are_refused(run, more):
     content = text(row("T1") + ",99.00" * more.count(","), heading=HEADING + more)
     result = run("core.csv", "gateway.csv", core__csv=content, gateway__csv=text(row("T1")))
