@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from sources.files.bai2 import open_bai2
 from sources.files.camt import open_camt
 from sources.files.contents import Content, in_memory
+from sources.files.csv_files import open_csv
 from sources.files.errors import RejectedRow, UnusableFileError
 from sources.files.fixed import open_fixed
 from sources.files.json_files import open_json, open_jsonl
@@ -38,6 +39,8 @@ _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 _READERS: Final[dict[str, Callable[[Content, FileOptions], OpenedFile]]] = {
+    "csv": open_csv,
+    "tsv": open_csv,
     "fixed": open_fixed,
     "xlsx": open_xlsx,
     "json": open_json,

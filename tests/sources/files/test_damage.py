@@ -66,6 +66,7 @@ FILES: dict[str, tuple[str, bytes, dict]] = {
     "fixed": ("fixed", FIXED, {}),
     "fixed with kinds": ("fixed", FIXED, {"records": KINDS, "amount": Place(at=(8, 16))}),
     "fixed in utf-16": ("fixed", FIXED.decode().encode("utf-16"), {"encoding": "utf-16"}),
+    "csv": ("csv", b'id,note\nA,"x ""y"""\nB,"a\nb"\n', {}),
     "json": ("json", JSON, {"array": "data"}),
     "jsonl": ("jsonl", b'{"a": 1}\n{"a": {"b": [null, true]}}\n', {}),
     "parquet": ("parquet", _parquet(), {}),
