@@ -99,6 +99,13 @@ def _never_run() -> None:
     """Stands in for a command in the list of commands."""
 
 
+def _is_usage(error: Exception) -> bool:
+    """Whether it is the caller's to put right: a variable of the environment that cannot be what it is."""
+    from cluster.settings import InvalidSettingsError  # noqa: PLC0415 - slow to import, and seldom needed
+
+    return isinstance(error, InvalidSettingsError)
+
+
 def main() -> None:
     """Run `recon` with this process's arguments; what is not ready becomes one line and an exit code.
 
@@ -113,8 +120,9 @@ def main() -> None:
             print(json.dumps({"error": str(error)}))
         from cluster.cli.terminal import visible  # noqa: PLC0415 - slow to import, and seldom needed
 
-        print(f"recon: {visible(error)}", file=sys.stderr)
-        sys.exit(ExitCode.NOT_READY)
+        for line in getattr(error, "problems", None) or [error]:
+            print(f"recon: {visible(line)}", file=sys.stderr)
+        sys.exit(ExitCode.USAGE if _is_usage(error) else ExitCode.NOT_READY)
     except Exception:  # noqa: BLE001 - Python would exit with 1, which here means that differences were found
         traceback.print_exc()
         sys.exit(ExitCode.BUG)

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -20,7 +19,7 @@ from rich.text import Text
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.terminal import SafeConsole, styled
 from cluster.endpoints import Endpoints, StackNotUpError
-from cluster.settings import Settings
+from cluster.settings import Settings, read_settings
 from cluster.stack.joined import open_stack
 from cluster.stack.stack import Plan, ServiceStatus
 
@@ -108,14 +107,8 @@ def _row_text(name: str, state: str, seconds: float) -> Text:
 
 
 def load_settings() -> Settings:
-    """The settings; a wrong one ends the command with a line that names its variable."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]).upper() or "setting"
-            errors.print(f"recon: RECON_{name}: {problem['msg']}", style="red", highlight=False)
-        raise typer.Exit(ExitCode.USAGE) from None
+    """The settings. A wrong one raises InvalidSettingsError, which ends the command with exit code 2."""
+    return read_settings()
 
 
 def up(
