@@ -119,6 +119,31 @@ def test_in_a_tie_the_first_source_is_the_book_of_record() -> None:
     assert [(cell.source, cell.expected, cell.expected_from) for cell in found] == [("MOBILE", "EUR", ["CORE"])]
 
 
+@pytest.mark.parametrize(
+    ("times", "expected", "breaking"),
+    [
+        ((0, 1_000, 3_600_000), 0, {"MOBILE"}),  # two clocks a second apart, one an hour ahead
+        ((3_600_000, 0, 1_000), 0, {"CORE"}),  # the same, and the one that is ahead is the book of record
+        ((0, 3_600_000, 3_600_900), 3_600_000, {"CORE"}),
+        ((0, 1_000, 4_000), 0, set()),  # all within the tolerance
+        ((0, 10_000, 20_000), 0, {"GATEWAY", "MOBILE"}),  # no two agree: the book of record is what they differ from
+    ],
+)
+def test_a_time_differs_from_the_largest_cluster_within_the_tolerance(
+    times: tuple[int, int, int], expected: int, breaking: set[str]
+) -> None:
+    legs = {name: leg(at=at) for name, at in zip(("CORE", "GATEWAY", "MOBILE"), times, strict=True)}
+    found = differences(legs, RuleSet(time_tolerance_ms=5_000))
+    assert {cell.expected for cell in found} == {expected}
+    assert {cell.source for cell in found if cell.breaking} == breaking
+
+
+def test_an_amount_differs_from_those_that_agree_within_the_tolerance() -> None:
+    legs = {"CORE": leg(900), "GATEWAY": leg(1_000), "MOBILE": leg(1_004)}
+    found = differences(legs, RuleSet(default_tolerance=Tolerance(absolute_minor=5)))
+    assert {cell.source: cell.breaking for cell in found} == {"CORE": True, "MOBILE": False}
+
+
 def test_agreeing_legs_have_no_differences() -> None:
     assert differences({"CORE": leg(), "GATEWAY": leg()}, RuleSet()) == []
     assert differences({"CORE": leg()}, RuleSet()) == []

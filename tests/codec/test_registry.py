@@ -155,7 +155,7 @@ def registered(endpoints, schema, kind="AVRO"):
     """Put a schema under a subject of its own; gives its id."""
     from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
-    with SchemaRegistryClient(endpoints.registry.client_config("producer")) as client:
+    with SchemaRegistryClient(endpoints.registry.client_config("admin")) as client:
         return client.register_schema(f"elsewhere_{secrets.token_hex(6)}-value", Schema(json.dumps(schema), kind))
 
 
@@ -195,7 +195,7 @@ def test_an_id_that_the_real_registry_never_gave_is_unknown(stack, schema_id):
 def test_a_schema_with_references_in_the_real_registry_is_read_by_engine_and_oracle(stack):
     from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 
-    with SchemaRegistryClient(stack.registry.client_config("producer")) as client:
+    with SchemaRegistryClient(stack.registry.client_config("admin")) as client:
         name = f"elsewhere_{secrets.token_hex(6)}"
         client.register_schema(f"{name}-status", Schema(json.dumps({**STATUS, "namespace": "recon"}), "AVRO"))
         reference = SchemaReference("recon.Status", f"{name}-status", 1)
