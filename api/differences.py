@@ -22,8 +22,8 @@ def amount_tolerance(rules: RuleSet, legs: Mapping[str, Leg]) -> int:
 def differences(legs: Mapping[str, Leg], rules: RuleSet) -> list[CellDifference]:
     """Every cell that differs from what most sources say; in a tie, from the first source (the book of record).
 
-    Amounts and times agree within the tolerance of the rules: of three clocks of which two are a second apart and one is
-    an hour ahead, the last is the one that differs. What differs within the tolerance is told, and breaks nothing.
+    Amounts and times agree within the tolerance of the rules: of three clocks, two of them close and one an hour ahead,
+    the last is the one that differs. What differs within the tolerance is told, and breaks nothing.
     """
     tolerance: dict[Field, int | None] = {
         "amount_minor": amount_tolerance(rules, legs),
