@@ -53,7 +53,8 @@ class Severities(Body):
     second_person_above_minor: dict[CurrencyKey, AmountMinor] = Field(
         default_factory=lambda: {"default": 1_000_000},
         max_length=200,
-        description="Resolving above this needs a second person. By currency; `default` for the rest.",
+        description="Resolving above this needs a second person. By currency; `default` for the rest, as minor units "
+        "of a currency with two decimals: 1000000 is 10,000 whole units of each.",
     )
 
 

@@ -98,6 +98,9 @@ def test_severity_is_the_graver_of_kind_and_amount() -> None:
     assert scale.level(["AMOUNT"], 10_000_000, "EUR") == "critical"
     assert scale.needs_second_person(1_000_001, "EUR")
     assert not scale.needs_second_person(1_000_000, "EUR")
+    # 10,000 whole units, whatever the currency's decimals.
+    assert [scale.needs_second_person(10_000 + more, "JPY") for more in (0, 1)] == [False, True]
+    assert [scale.needs_second_person(10_000_000 + more, "KWD") for more in (0, 1)] == [False, True]
 
 
 def leg(amount: int = 100, currency: str = "EUR", status: Any = "SUCCESS", at: int = 1_000) -> Leg:
