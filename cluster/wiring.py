@@ -42,7 +42,6 @@ def build_shard(
         owner=shard_name(key_group_from),
         flush_interval_ms=settings.flush_interval_ms,
         flush_rows=settings.flush_rows,
-        unflushed_rows_max=2 * settings.flush_rows,
         pending_rows_max=settings.pending_rows_max,
         spill_age_ms=settings.spill_age_ms,
     )

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from api.models.common import Body, BreakName, Millis, Minor, Money, SeverityName, Shape, TimeBound, VerdictName
-from schemas.rules import MATCH_WINDOW_MS_MAX, TIME_TOLERANCE_MS_MAX
+from schemas.rules import MATCH_WINDOW_MS_MAX, RULES_LEAD_MS, TIME_TOLERANCE_MS_MAX
 
 BACKTEST_ROWS_MAX = 100_000
-RULES_LEAD_MS = 10_000  # matchers read the active versions at least every 2 s; five times that is safe
 
 CurrencyKey = Annotated[str, Field(pattern=r"^([A-Z]{3}|default)$")]
 AmountMinor = Annotated[int, Field(ge=0, le=10**15)]
