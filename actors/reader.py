@@ -43,7 +43,14 @@ from actors.ports import (
     Ticket,
     TopicPartition,
 )
-from schemas.errors import GapError, LostRecordsError, ShardLostError, TopicRecreatedError, TransientError
+from schemas.errors import (
+    GapError,
+    KafkaUnavailableError,
+    LostRecordsError,
+    ShardLostError,
+    TopicRecreatedError,
+    TransientError,
+)
 from schemas.events import KEY_GROUPS, SourceSpec, key_group_of_position
 from wire.events import SOURCE_SYMBOLS, SchemaLookup, decode_batch, validate
 from wire.messages import Reject
@@ -143,6 +150,7 @@ class PartitionReader:
         self._on_end = on_end
         self._ask_incarnations = incarnations
         self._incarnations: Mapping[str, Incarnation] = {}
+        self._gone: list[TopicPartition] = []  # partitions of earlier incarnations that the topics no longer have
         self._logger = structlog.get_logger(__name__).bind(reader=options.name)
         self._first: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
@@ -255,7 +263,14 @@ class PartitionReader:
         self._counts_seen_ms = self._now_ms()
         self._counts = self._log.partition_counts()
         self._check_topics()
-        wanted = self._options.partitions
+        # A topic that was made anew may have fewer partitions. Of the others nothing more will ever come.
+        wanted = [key for key in self._options.partitions if key[1] < self._counts.get(key[0], 0)]
+        self._gone = [
+            (topic, partition)
+            for topic, incarnation in self._incarnations.items()
+            for partition in incarnation.bases
+            if topic in self._counts and partition >= self._counts[topic]
+        ]
         known = [shard.positions() for shard in self._shards]
         first = self._first = self._log.earliest(wanted)
         # What was read once counts no more for a shard that lost it: watermarks begin again with the positions.
@@ -393,10 +408,12 @@ class PartitionReader:
             self._counts = {topic: max(count, self._counts.get(topic, 0)) for topic, count in counts.items()}
             self._counts_seen_ms = asked_ms
             self._check_topics()
-        self._ends = self._log.ends(self._options.partitions)
-        for key, end in self._ends.items():
-            if self._next[key] >= end:
-                self._raise_watermark(key, asked_ms - self._options.watermark_grace_ms)
+            if any(key not in self._next and key[1] < self._counts[key[0]] for key in self._options.partitions):
+                raise KafkaUnavailableError("a partition is there that was not; locating anew")
+        self._ends = self._log.ends(list(self._next))
+        done = [*self._gone, *(key for key, end in self._ends.items() if self._next[key] >= end)]
+        for key in done:
+            self._raise_watermark(key, asked_ms - self._options.watermark_grace_ms)
 
     # -- sending -------------------------------------------------------------------------------------------------
 

@@ -367,6 +367,24 @@ def test_a_topic_made_anew_halts_it_and_is_read_from_its_beginning_once_accepted
     thread.join(PATIENCE_S)
 
 
+def test_partitions_that_a_topic_made_anew_no_longer_has_hold_no_watermark_up():
+    rig = Rig(partitions=3)
+    rig.broker.recreate(CORE)
+    rig.broker.topics[CORE] = [[record("N1")]]
+    rig.reader._ask_incarnations = lambda: {CORE: Incarnation(f"{CORE}-1", bases={0: 7, 1: 5, 2: 9})}
+    rig.reader.locate()
+    rig.turn(5_000)
+    rig.turn(5_000)
+    assert {rig.last.watermarks_ms[CORE, partition] for partition in range(3)} == {A0 + 10_000 - GRACE_MS}
+    assert rig.last.partition_counts[CORE] == 1
+    rig.broker.topics[CORE].append([record("N2")])
+    with pytest.raises(KafkaUnavailableError):
+        rig.turn(5_000)
+    rig.reader.locate()
+    rig.turn(200)
+    assert [txn for batch in rig.shards[0].sent for txn in batch.events["txn_id"]] == ["N1", "N2"]
+
+
 def test_a_marker_at_the_end_is_read_too(rig):
     rig.broker.append(CORE, 0, record("T1"))
     rig.broker.append(CORE, 0, MemoryRecord(None, None, A0, is_marker=True))
