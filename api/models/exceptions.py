@@ -129,6 +129,9 @@ class ExceptionFilter(Body):
 
     bucket: BucketName | None = None
     breaks: list[BreakName] = Field(default_factory=list, max_length=7, description="Any of these kinds.")
+    only: bool = Field(
+        default=False, description="With `breaks`: leave out what shows another kind beside them, however grave."
+    )
     missing_source: Annotated[str, Field(max_length=64)] | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
     severity: SeverityName | None = None
@@ -149,10 +152,18 @@ class BulkRequest(Body):
     note: Annotated[str, Field(max_length=TEXT_CHARS_MAX)] = ""
 
 
+class KindCount(Shape):
+    """How many exceptions show one kind of break; one that shows several counts for each."""
+
+    kind: BreakName
+    count: int
+
+
 class BulkPreview(Shape):
     """What a bulk action would touch."""
 
     count: int
+    kinds: list[KindCount] = Field(description="In order of precedence.")
     capped: bool = Field(
         description=f"More than {BULK_ROWS_MAX} match: narrow the filter, or act on the first of them."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,18 +31,19 @@ from api.models.exceptions import (
     ExceptionFilter,
     ExceptionPage,
     ExceptionRow,
+    KindCount,
     NewComment,
 )
 from api.problems import ConflictError, InvalidError, NotFoundError, SecondPersonError, StaleVersionError
 from api.queries import queries
-from api.severity import LEVELS, SEVERITY_SQL
+from api.severity import LEVELS, SEVERITY_SQL, breaks_of
 from api.store.search import COLUMNS, MISMATCH_SCAN_ROWS, MISMATCHES, Filters, Found, Key, Walk, read_cursor, walk_page
 from api.store.totals import Totals
 from api.store.vocabulary import Vocabulary, VocabularyReader
 from api.times import from_micros, from_millis, micros, millis, millis_or_none
 from api.workflow import Desk, Step, legal_actions, take
 from schemas.events import key_group_of
-from schemas.verdicts import Verdict, break_mask
+from schemas.verdicts import Break, Verdict, break_mask
 
 _EXCEPTION = (
     ", e.state, e.version, e.assignee, e.reason_code, e.needs_checker, e.proposed_by, e.resolved_by, e.approved_by, "
@@ -50,6 +52,10 @@ _EXCEPTION = (
 )
 _JOIN = "left join exceptions e on e.key_group = r.key_group and e.txn_id = r.txn_id"
 _IN_WORK = ("assigned", "in_review", "mine", "awaiting_me", "resolved")  # found from the touched rows, not from results
+
+
+PROPOSED = "exception.propose"
+_EVERY_BREAK = sum(kind.mask for kind in Break)
 
 
 class ExceptionStore:
@@ -237,7 +243,7 @@ class ExceptionStore:
                     "note": body.note,
                 }
                 await self._audit.append(
-                    connection, [audit_entry(caller, f"exception.{body.action}", "transaction", txn_id, details)]
+                    connection, [audit_entry(caller, _entry_action(body.action, desk), "transaction", txn_id, details)]
                 )
         except asyncpg.CheckViolationError as error:
             raise _refused(error) from error
@@ -286,8 +292,10 @@ class ExceptionStore:
         for row in rows:
             count, amount = sums.get(row["currency"], (0, 0))
             sums[row["currency"]] = (count + 1, amount + row["amount_minor"])
+        kinds = Counter(kind for row in rows for kind in breaks_of(row["breaks"]))
         return BulkPreview(
             count=len(rows),
+            kinds=[KindCount(kind=kind, count=kinds[kind]) for kind in breaks_of(_EVERY_BREAK) if kinds[kind]],
             capped=capped,
             at_risk=[
                 Money(currency=currency, count=count, amount_minor=amount)
@@ -404,11 +412,20 @@ class ExceptionStore:
             body.action,
             body.note,
         )
-        asked = {"filter": body.filter.model_dump(exclude_none=True), "note": body.note, "of": len(changes)}
+        asked = {
+            "filter": body.filter.model_dump(exclude_none=True),
+            "note": body.note,
+            "of": len(changes),
+            "proposed": sum(_entry_action(body.action, desk) == PROPOSED for _, desk in changes),
+        }
         entries = [audit_entry(caller, f"exceptions.bulk_{body.action}", "exceptions", "", asked)]
         entries += [
             audit_entry(
-                caller, f"exception.{body.action}", "transaction", row["txn_id"], {"state": desk.state, "bulk": True}
+                caller,
+                _entry_action(body.action, desk),
+                "transaction",
+                row["txn_id"],
+                {"state": desk.state, "bulk": True},
             )
             for row, desk in changes
         ]
@@ -420,6 +437,11 @@ class ExceptionStore:
         for row in rows:
             await self._feed.changed(row["txn_id"], row["state"], row["version"], None, "recon")
         return len(rows)
+
+
+def _entry_action(action: str, desk: Desk) -> str:
+    """What the trail calls a step: resolving what needs a second person only proposes it."""
+    return PROPOSED if action == "resolve" and desk.state != "resolved" else f"exception.{action}"
 
 
 def _columns(changes: Sequence[tuple[Any, Desk]], *, with_version: bool) -> list[list[Any]]:
@@ -480,6 +502,8 @@ def _filters(query: ExceptionFilter, vocabulary: Vocabulary, filters: Filters | 
     filters = filters or Filters()
     if query.breaks:
         filters.add("r.breaks & {}::smallint <> 0", break_mask(query.breaks))
+        if query.only:
+            filters.add("r.breaks & ~{}::smallint = 0", break_mask(query.breaks))
     if query.missing_source is not None:
         filters.add("r.missing & {}::smallint <> 0", vocabulary.source_mask(query.missing_source))
     if query.currency is not None:

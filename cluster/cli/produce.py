@@ -37,8 +37,8 @@ from schemas.rules import RuleSet
 SEED_MAX = 1_000_000_000
 NEVER_MS = 1 << 60
 REPEATED = (
-    "This scenario was published here before. Its events will be redeliveries: counted, and otherwise ignored. "
-    "For new transactions give --run NAME, another seed, or none."
+    "This scenario was published here before. The same events come again with the times of this run, so their "
+    "transactions will show DUPLICATE. For new transactions give --run NAME, another seed, or none."
 )
 
 console = SafeConsole()
@@ -64,9 +64,7 @@ def produce(
         int | None,
         typer.Option(help="The same seed and options give the same scenario, ids included. Default: a new one."),
     ] = None,
-    run: Annotated[
-        str, typer.Option(metavar="NAME", help="Any text: the same scenario as new transactions, not redeliveries.")
-    ] = "",
+    run: Annotated[str, typer.Option(metavar="NAME", help="Any text: the same scenario as new transactions.")] = "",
     duration: Annotated[float, typer.Option(min=0.1, help="Length of the scenario in seconds.")] = 30.0,
     transactions: Annotated[int | None, typer.Option(min=1, help="How many, instead of rate times duration.")] = None,
     breaks: Annotated[

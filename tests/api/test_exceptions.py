@@ -190,7 +190,24 @@ def test_a_bulk_action_does_what_its_preview_says(as_user: User, make: Callable[
     waiting = anna.get(f"/exceptions/{big}").json()["exception"]
     assert (waiting["state"], waiting["proposed_by"], waiting["reason_code"]) == ("in_review", "anna", "fee_or_fx")
     trail = as_user("adam").get("/audit", params={"action": "exceptions.bulk_resolve"}).json()["items"]
-    assert trail[0]["details"]["of"] == 2
+    assert (trail[0]["details"]["of"], trail[0]["details"]["proposed"]) == (2, 1)
+    actions = {one: anna.get(f"/transactions/{one}/audit").json()["items"][0]["action"] for one in (small, big)}
+    assert actions == {small: "exception.resolve", big: "exception.propose"}
+
+
+def test_only_a_kind_leaves_out_what_shows_another_beside_it(as_user: User, ledger: Ledger) -> None:
+    anna = as_user("anna")
+    for number, breaks in enumerate((["TIMESTAMP"], ["TIMESTAMP", "AMOUNT"], ["CONFLICT", "TIMESTAMP"], ["AMOUNT"])):
+        legs = {"CORE": (SMALL, "SEK", Status.SUCCESS), "GATEWAY": (SMALL - 1, "SEK", Status.SUCCESS)}
+        ledger.add(f"only-{number}", legs, breaks=breaks, decided_at=BASE + timedelta(seconds=number), events=False)
+    chosen = {"currency": "SEK", "breaks": ["TIMESTAMP"]}
+    any_of = anna.post("/exceptions/bulk/preview", json={"filter": chosen, "action": "assign"}).json()
+    assert any_of["count"] == 3
+    assert {one["kind"]: one["count"] for one in any_of["kinds"]} == {"CONFLICT": 1, "AMOUNT": 1, "TIMESTAMP": 3}
+    only = anna.post("/exceptions/bulk/preview", json={"filter": {**chosen, "only": True}, "action": "assign"}).json()
+    assert (only["count"], only["kinds"]) == (1, [{"kind": "TIMESTAMP", "count": 1}])
+    page = anna.get("/exceptions", params={"currency": "SEK", "break": "TIMESTAMP", "only": True}).json()
+    assert [item["txn_id"] for item in page["items"]] == ["only-0"]
 
 
 def test_a_bulk_action_on_a_changed_set_is_refused(as_user: User, make: Callable[..., str]) -> None:

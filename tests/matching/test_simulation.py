@@ -1,11 +1,11 @@
 """The whole shard against the oracle: any events, cut into any batches, with any accidents, end in the same verdicts.
 
-Hypothesis draws a log (few values of everything, so that ties, repeats and edges are the rule) and a plan of what
-happens while it is read: batches that take any part of any partition, batches that come again, crashes, a database that
-is down or loses its answers, a Redis that is down or loses its memory, time that goes by. At the end everything is read
-and every window closed, and the ledger must say what the oracle says: verdict, breaks, missing, late, revision, legs,
-which events were counted and which are redeliveries. And no result that was ever written may call a leg missing that
-the log holds within the window.
+Hypothesis draws a log (few values of everything, so that ties, repeats, one event id with several contents, and edges
+are the rule) and a plan of what happens while it is read: batches that take any part of any partition, batches that
+come again, crashes, a database that is down or loses its answers, a Redis that is down or loses its memory, time that
+goes by. At the end everything is read and every window closed, and the ledger must say what the oracle says: verdict,
+breaks, missing, late, revision, legs, which events were counted and which are redeliveries. And no result that was ever
+written may call a leg missing that the log holds within the window.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ HONEST_EVENT = st.tuples(
     st.integers(0, 20),
     st.integers(0, PARTITIONS - 1),
 )
+# The same event once more at another place, as (which, arrival, partition).
+REDELIVERIES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 20), st.integers(0, PARTITIONS - 1)), max_size=6)
 SHARES = st.lists(st.integers(0, 3), min_size=2 * len(SOURCES), max_size=2 * len(SOURCES))
 STEP = st.one_of(
     st.tuples(st.just("read"), SHARES),
@@ -200,6 +202,10 @@ def assert_nothing_missing_was_invented(bench: Workbench) -> None:
                     assert not held, f"{spec.name} was called missing in {row['txn_id']}"
 
 
+def with_redeliveries(rows, again):
+    return [*rows, *((*rows[which % len(rows)][:7], arrival, partition) for which, arrival, partition in again)]
+
+
 def simulate(rows, steps, rules, options) -> None:
     bench = Workbench(rule_sets=RULES[rules], partitions=PARTITIONS, options=options)
     bench.append(*log_of(rows))
@@ -229,19 +235,21 @@ SIMULATED = settings(
 @SIMULATED
 @given(
     rows=st.lists(ANY_EVENT, min_size=1, max_size=16),
+    again=REDELIVERIES,
     steps=st.lists(STEP, max_size=14),
     rules=st.sampled_from(sorted(RULES)),
     options=OPTIONS,
 )
-def test_any_log_read_in_any_way_ends_in_the_verdicts_of_the_oracle(rows, steps, rules, options):
-    simulate(rows, steps, rules, options)
+def test_any_log_read_in_any_way_ends_in_the_verdicts_of_the_oracle(rows, again, steps, rules, options):
+    simulate(with_redeliveries(rows, again), steps, rules, options)
 
 
 @SIMULATED
 @given(
     rows=st.lists(HONEST_EVENT, min_size=6, max_size=24),
+    again=REDELIVERIES,
     steps=st.lists(STEP, min_size=4, max_size=20),
     options=OPTIONS,
 )
-def test_what_was_decided_and_is_told_again_ends_in_the_verdicts_of_the_oracle(rows, steps, options):
-    simulate(rows, steps, "plain", options)
+def test_what_was_decided_and_is_told_again_ends_in_the_verdicts_of_the_oracle(rows, again, steps, options):
+    simulate(with_redeliveries(rows, again), steps, "plain", options)

@@ -34,6 +34,37 @@ class Story:
 
 STORIES = [
     Story(
+        "other content under a decided event's id is a revision, read back from the log",
+        """
+        0.0 CORE    1000 EUR SUCCESS id=a clock=0
+        0.1 GATEWAY 1000 EUR SUCCESS
+        0.2 MOBILE  1000 EUR SUCCESS
+        = MATCHED revision=1
+        restart
+        0.3 CORE    9900 EUR SUCCESS id=a clock=0.3
+        wait
+        = MISMATCHED CONFLICT,AMOUNT revision=2
+        0.4 CORE    9900 EUR SUCCESS id=a clock=0.3
+        0.5 CORE    1000 EUR SUCCESS id=a clock=0
+        wait
+        = MISMATCHED CONFLICT,AMOUNT revision=2
+        """,
+        history=("MATCHED revision=1",),
+    ),
+    Story(
+        "an open payment and its reversal under one id, with a restart between them",
+        """
+        0.0 CORE    100 EUR SUCCESS id=a clock=0
+        restart
+        0.1 CORE    100 EUR REVERSED id=a clock=0.1
+        0.2 CORE    100 EUR SUCCESS id=a clock=0
+        0.3 GATEWAY 100 EUR REVERSED
+        0.4 MOBILE  100 EUR REVERSED
+        wait
+        = MATCHED revision=1
+        """,
+    ),
+    Story(
         "agreement is shown at once",
         """
         0.0 CORE    100 EUR SUCCESS

@@ -45,6 +45,10 @@ EVENT = st.tuples(
 )
 
 
+# The same event once more at another place, as (which, arrival, partition).
+REDELIVERIES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 16), st.integers(0, 1)), max_size=6)
+
+
 def build(rows: list[tuple]) -> list[Seen]:
     rows = sorted(rows, key=lambda row: row[7])  # a log's offsets rise with its arrival times
     return [
@@ -58,11 +62,12 @@ def build(rows: list[tuple]) -> list[Seen]:
 @settings(max_examples=300, deadline=None)
 @given(
     rows=st.lists(EVENT, min_size=1, max_size=14),
+    again=REDELIVERIES,
     rulebook=st.sampled_from(RULEBOOKS),
     watermarks=st.lists(st.integers(0, 40).map(lambda after: A0 + after), min_size=4, max_size=4),
 )
-def test_core_and_oracle_agree_on_every_transaction(rows, rulebook, watermarks):
-    events = build(rows)
+def test_core_and_oracle_agree_on_every_transaction(rows, again, rulebook, watermarks):
+    events = build([*rows, *((*rows[which % len(rows)][:7], *place) for which, *place in again)])
     frame = pl.DataFrame(
         [
             (

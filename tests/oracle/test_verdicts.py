@@ -18,7 +18,7 @@ from actors.matching.decide import decide, drop_redeliveries
 from actors.matching.frames import EVENT_SCHEMA
 from cluster.oracle.judge import Seen, judge
 from schemas.events import DEFAULT_SOURCES, SourceSpec, Status, key_group_of
-from schemas.rules import Rulebook, RuleSet, Tolerance
+from schemas.rules import TIME_TOLERANCE_MS_MAX, Rulebook, RuleSet, Tolerance
 from schemas.verdicts import Verdict, break_names, source_names
 
 A0 = 1_790_000_000_000
@@ -27,6 +27,7 @@ SOURCES = (*DEFAULT_SOURCES, SourceSpec("RISK", "risk_txns", expected=False))
 NAMES = [source.name for source in SOURCES]
 STRICT = Rulebook([RuleSet()])
 LENIENT = Rulebook([RuleSet(tolerances={"EUR": Tolerance(absolute_minor=10), "JPY": Tolerance(bps=100)})])
+YEARLY = Rulebook([RuleSet(time_tolerance_ms=TIME_TOLERANCE_MS_MAX)])
 
 
 @dataclass(frozen=True)
@@ -409,6 +410,47 @@ CASES = [
         9.0 CORE    101 EUR SUCCESS id=a clock=0
         """,
         "MISMATCHED CONFLICT,AMOUNT revision=2",
+    ),
+    Case(
+        "an illegal progress under one event id is a conflict",
+        """
+        0.0 CORE    100 EUR FAILED  id=a
+        0.1 CORE    100 EUR SUCCESS id=a
+        0.2 GATEWAY 100 EUR SUCCESS
+        0.3 MOBILE  100 EUR SUCCESS
+        """,
+        "MISMATCHED CONFLICT revision=1",
+    ),
+    Case(
+        "other content under a known id after the window is late; the first content once more is not",
+        """
+        0.0  CORE    100 EUR SUCCESS id=a clock=0
+        0.1  GATEWAY 100 EUR SUCCESS
+        0.2  MOBILE  100 EUR SUCCESS
+        95.0 CORE    990 EUR SUCCESS id=a clock=0.1
+        96.0 CORE    100 EUR SUCCESS id=a clock=0
+        """,
+        "MISMATCHED CONFLICT,AMOUNT late=CORE revision=2",
+    ),
+    Case(
+        "clocks 366 days apart agree where the rules allow it",
+        """
+        0.0 CORE    100 EUR SUCCESS clock=-31622400
+        0.1 GATEWAY 100 EUR SUCCESS clock=0
+        0.2 MOBILE  100 EUR SUCCESS clock=0
+        """,
+        "MATCHED revision=1",
+        rules=YEARLY,
+    ),
+    Case(
+        "a millisecond more than 366 days is a break",
+        """
+        0.0 CORE    100 EUR SUCCESS clock=-31622400.001
+        0.1 GATEWAY 100 EUR SUCCESS clock=0
+        0.2 MOBILE  100 EUR SUCCESS clock=0
+        """,
+        "MISMATCHED TIMESTAMP revision=1",
+        rules=YEARLY,
     ),
     Case(
         "the same event id from another source is another event",

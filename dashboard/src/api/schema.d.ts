@@ -986,6 +986,11 @@ export interface components {
             /** Count */
             count: number;
             /**
+             * Kinds
+             * @description In order of precedence.
+             */
+            kinds: components["schemas"]["KindCount"][];
+            /**
              * Second Person
              * @description How many would wait for a second person.
              */
@@ -1373,6 +1378,12 @@ export interface components {
             currency?: string | null;
             /** Missing Source */
             missing_source?: string | null;
+            /**
+             * Only
+             * @description With `breaks`: leave out what shows another kind beside them, however grave.
+             * @default false
+             */
+            only: boolean;
             /** Severity */
             severity?: ("low" | "medium" | "high" | "critical") | null;
             /** Since */
@@ -1568,6 +1579,19 @@ export interface components {
              * @description How far back this page looked, when it stopped before finding enough items.
              */
             searched_to?: number | null;
+        };
+        /**
+         * KindCount
+         * @description How many exceptions show one kind of break; one that shows several counts for each.
+         */
+        KindCount: {
+            /** Count */
+            count: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING";
         };
         /**
          * Leg
@@ -3263,6 +3287,8 @@ export interface operations {
                 bucket?: ("open" | "assigned" | "in_review" | "resolved" | "mine" | "awaiting_me") | null;
                 /** @description Any of these kinds. */
                 break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
+                /** @description With `breaks`: leave out what shows another kind beside them, however grave. */
+                only?: boolean;
                 missing_source?: string | null;
                 currency?: string | null;
                 severity?: ("low" | "medium" | "high" | "critical") | null;

@@ -106,6 +106,7 @@ function answer(method: string, url: URL): unknown {
       if (id === "bulk" && tail === "preview") {
         return {
           count: 271,
+          kinds: [{ kind: "TIMESTAMP", count: 271 }],
           capped: false,
           at_risk: summary(world, now, 3.6e6).at_risk,
           second_person: 12,

@@ -4,7 +4,7 @@ import { api, take } from "@/api/client";
 import { queries } from "@/api/queries";
 import type { BulkPreview, BulkRequest, ExceptionFilter, GivenReason } from "@/api/types";
 import { useMe } from "@/auth/me";
-import { GIVEN_REASONS, REASONS } from "@/lib/labels";
+import { BREAKS, GIVEN_REASONS, REASONS } from "@/lib/labels";
 import { count, plural } from "@/lib/numbers";
 import { Button } from "@/ui/Button";
 import { Dialog } from "@/ui/Dialog";
@@ -40,8 +40,10 @@ export function BulkDialog({
   const [assignee, setAssignee] = useState(me.username);
   const [reason, setReason] = useState<GivenReason>("timing");
   const [note, setNote] = useState("");
+  const kinds = filter.breaks ?? [];
+  const [only, setOnly] = useState(true);
   const request: BulkRequest = {
-    filter,
+    filter: kinds.length > 0 ? { ...filter, only } : filter,
     action,
     note: note.trim(),
     ...(action === "assign" ? { assignee } : {}),
@@ -133,6 +135,12 @@ export function BulkDialog({
             </Select>
           </Field>
         )}
+        {kinds.length > 0 && (
+          <label className={s.check}>
+            <input type="checkbox" checked={only} onChange={(event) => edit(setOnly)(event.target.checked)} />
+            Only exceptions that show nothing but {kinds.map((kind) => BREAKS[kind].label).join(" or ")}
+          </label>
+        )}
         <Field label="Note">
           <Area
             value={note}
@@ -166,6 +174,7 @@ function Preview({ preview }: { preview: BulkPreview }) {
         {preview.second_person > 0 &&
           `, ${count(preview.second_person)} of them for a second person to approve`}
       </p>
+      <p>{preview.kinds.map((each) => `${BREAKS[each.kind].label} ${count(each.count)}`).join(", ")}</p>
       <ul className={s.sums}>
         {preview.at_risk.map((each) => (
           <li key={each.currency}>

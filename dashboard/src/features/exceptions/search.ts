@@ -76,6 +76,7 @@ export function exceptionQuery(search: ExceptionSearch): ExceptionQuery {
 export function exceptionFilter(search: ExceptionSearch): ExceptionFilter {
   return {
     breaks: search.break ?? [],
+    only: false,
     ...compact({
       bucket: search.bucket ?? "open",
       missing_source: search.missing,
