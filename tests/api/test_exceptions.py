@@ -191,8 +191,9 @@ def test_a_bulk_action_does_what_its_preview_says(as_user: User, make: Callable[
     assert (waiting["state"], waiting["proposed_by"], waiting["reason_code"]) == ("in_review", "anna", "fee_or_fx")
     trail = as_user("adam").get("/audit", params={"action": "exceptions.bulk_resolve"}).json()["items"]
     assert (trail[0]["details"]["of"], trail[0]["details"]["proposed"]) == (2, 1)
-    actions = {one: anna.get(f"/transactions/{one}/audit").json()["items"][0]["action"] for one in (small, big)}
-    assert actions == {small: "exception.resolve", big: "exception.propose"}
+    for one, action in ((small, "exception.resolve"), (big, "exception.propose")):
+        entries = anna.get(f"/transactions/{one}/audit").json()["items"]
+        assert [entry["action"] for entry in entries if entry["action"].startswith("exception.")] == [action]
 
 
 def test_only_a_kind_leaves_out_what_shows_another_beside_it(as_user: User, ledger: Ledger) -> None:
