@@ -278,7 +278,7 @@ class PartitionReader:
     def _cut(self, polled: Polled) -> tuple[list[OffsetRange], pl.DataFrame, list[DeadLetter]]:
         """Decode and check a poll; ranges cover every record read, good or bad."""
         if not polled.values:
-            return [], pl.DataFrame(schema=SENT_SCHEMA), []
+            return self._ranges(polled), pl.DataFrame(schema=SENT_SCHEMA), []
         origin, arrivals = polled.origin, polled.arrivals_ms
         owners = np.array([self._symbol_of[topic] for topic, _ in polled.partitions], dtype=np.uint8)[origin]
         decoded = validate(decode_batch(polled.values, self._lookup), owners, arrivals)
@@ -328,14 +328,24 @@ class PartitionReader:
         self._dead_letters += dead_letters
 
     def _ranges(self, polled: Polled) -> list[OffsetRange]:
-        """What this poll covers: from where each partition stood to behind its last record."""
+        """What this poll covers: from where each partition stood to where it was read.
+
+        Behind the last record may be offsets that are never delivered (markers of transactions, aborted or compacted
+        records). They are part of the position: else it would never be at the end, and a log emptied behind a marker
+        would look like a loss.
+        """
         ranges: list[OffsetRange] = []
         for place, key in enumerate(polled.partitions):
             last = np.flatnonzero(polled.origin == place)[-1]
-            stop = int(polled.offsets[last]) + 1
+            stop = max(int(polled.offsets[last]) + 1, self._log.reached(key))
             ranges.append(OffsetRange(*key, self._next[key], stop, self._first[key]))
             self._next[key] = stop
             self._raise_watermark(key, int(polled.arrivals_ms[last]))
+        for key, at in self._next.items():
+            stop = self._log.reached(key)
+            if stop > at:  # a partition of which came no record now: those with records are there already
+                ranges.append(OffsetRange(*key, at, stop, self._first[key]))
+                self._next[key] = stop
         return ranges
 
     def _raise_watermark(self, key: TopicPartition, arrival_ms: int) -> None:
@@ -352,7 +362,9 @@ class PartitionReader:
             self._counts_seen_ms = asked_ms
         self._ends = self._log.ends(self._options.partitions)
         for key, end in self._ends.items():
-            if max(self._next[key], self._log.reached(key)) >= end:
+            # `end` counts what no consumer is shown yet: behind an open transaction the watermark stands, because its
+            # records arrived when they were appended, and may still be committed.
+            if self._next[key] >= end:
                 self._raise_watermark(key, asked_ms - self._options.watermark_grace_ms)
 
     # -- sending -------------------------------------------------------------------------------------------------

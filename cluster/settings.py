@@ -138,8 +138,6 @@ class Settings(BaseSettings):
     drain_timeout_ms: Milliseconds = Field(
         default=60_000, description="How long `down` lets the pipeline finish its flushes."
     )
-    redis_timeout_ms: Milliseconds = Field(default=2_000, description="After this Redis counts as unreachable.")
-    postgres_timeout_ms: Milliseconds = Field(default=60_000, description="Longest statement of a flush.")
     raw_events_retention_days: Count = Field(
         default=90, description="Partitions of raw_events older than this may be dropped."
     )

@@ -633,3 +633,33 @@ def test_a_partition_that_another_reads_holds_no_window_open(line):
         assert owner.shard.drain(PATIENCE_S)
     [row] = line.database.results.values()
     assert (row["verdict"], row["missing"]) == (Verdict.MISMATCHED, 0b100)
+
+
+def test_a_marker_at_the_end_is_part_of_the_position(rig):
+    rig.broker.append(CORE, 0, record("T1"))
+    rig.broker.append(CORE, 0, MemoryRecord(None, None, A0, is_marker=True))
+    rig.turn()
+    [part] = [one for one in rig.reader.status().partitions if (one.topic, one.partition) == (CORE, 0)]
+    assert (part.position, part.end_offset) == (2, 2)
+    assert rig.shards[0].at[CORE, 0] == 2
+
+
+def test_a_marker_that_comes_later_alone_moves_the_position_too(rig):
+    rig.broker.append(CORE, 0, record("T1"))
+    rig.turn()
+    assert rig.shards[0].at[CORE, 0] == 1
+    rig.broker.append(CORE, 0, MemoryRecord(None, None, A0, is_marker=True))
+    rig.turn()
+    assert rig.shards[0].at[CORE, 0] == 2
+
+
+def test_a_log_emptied_behind_a_marker_has_lost_nothing(rig):
+    rig.broker.append(CORE, 0, record("T1"))
+    rig.broker.append(CORE, 0, MemoryRecord(None, None, A0, is_marker=True))
+    rig.turn()
+    rig.broker.starts[CORE, 0] = 2
+    rig.reader.locate()
+    rig.broker.append(CORE, 0, record("T2"))
+    rig.turn()
+    assert rig.last.events["txn_id"].to_list() == ["T2"]
+    assert rig.shards[0].at[CORE, 0] == 3
