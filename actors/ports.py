@@ -220,8 +220,32 @@ class Polled:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """A topic as the ledger knows it. A topic that was deleted and made anew is another incarnation of its name.
+
+    The offsets of all incarnations are kept apart in the ledger: `bases` gives, by partition, what is added to Kafka's
+    offsets of this one. `skipped` gives, by partition, the (ledger's) offset below which lost records were given up.
+    """
+
+    topic_id: str
+    bases: Mapping[int, int] = field(default_factory=dict)
+    skipped: Mapping[int, int] = field(default_factory=dict)
+
+
 class EventLog(Protocol):
-    """Kafka, as one reader sees it. Raises TransientError when it does not answer."""
+    """Kafka, as one reader sees it. Raises TransientError when it does not answer.
+
+    Offsets are the ledger's: those of Kafka, plus the bases of the incarnations that were adopted.
+    """
+
+    def adopt(self, incarnations: Mapping[str, Incarnation]) -> None:
+        """Count offsets by these incarnations of the topics from now on; assign anew afterwards."""
+        ...
+
+    def topic_ids(self) -> dict[str, str]:
+        """The id that Kafka gave to each configured topic when it was made, asked afresh."""
+        ...
 
     def partition_counts(self) -> dict[str, int]:
         """Partitions of each configured topic, asked afresh."""

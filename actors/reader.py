@@ -36,16 +36,26 @@ from actors.ports import (
     Batch,
     DeadLetter,
     EventLog,
+    Incarnation,
     OffsetRange,
     Polled,
     ShardClient,
     Ticket,
     TopicPartition,
 )
-from schemas.codec import SOURCE_SYMBOLS, Reject, SchemaLookup, decode_batch, validate
-from schemas.errors import GapError, LostRecordsError, ShardLostError, TransientError
+from schemas.errors import (
+    GapError,
+    KafkaUnavailableError,
+    LostRecordsError,
+    ShardLostError,
+    TopicRecreatedError,
+    TransientError,
+)
 from schemas.events import KEY_GROUPS, SourceSpec, key_group_of_position
+from wire.events import SOURCE_SYMBOLS, SchemaLookup, decode_batch, validate
+from wire.messages import Reject
 
+HALTED: Final = "halted"  # what a reader's trouble begins with that only an operator can end
 SENT_SCHEMA: Final = {name: dtype for name, dtype in LOG_SCHEMA.items() if name != "seq"}
 
 
@@ -70,6 +80,7 @@ class ReaderOptions:
     metadata_interval_ms: int = 1_000
     commit_interval_ms: int = 2_000
     retry_interval_ms: int = 300
+    halt_interval_ms: int = 2_000  # how often it looks whether an operator has decided how to go on
     shard_patience_ms: int = 5_000  # a shard that took no batch for so long is asked whether it lives
 
     def patience_ms(self, records: int, elapsed_s: float) -> int:
@@ -118,8 +129,9 @@ class PartitionReader:
         shards: Sequence[ShardClient],
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         on_end: Callable[[], None] = lambda: None,
+        incarnations: Callable[[], Mapping[str, Incarnation]] = dict,
     ) -> None:
-        """`on_end` is called when `run` ends: let go what `lookup` holds.
+        """`on_end` is called when `run` ends: let go what `lookup` holds. `incarnations` asks the ledger of its topics.
 
         Raises ValueError for a source that the event schema cannot name.
         """
@@ -136,6 +148,9 @@ class PartitionReader:
         self._shards = tuple(shards)
         self._now_ms = now_ms
         self._on_end = on_end
+        self._ask_incarnations = incarnations
+        self._incarnations: Mapping[str, Incarnation] = {}
+        self._gone: list[TopicPartition] = []  # partitions of earlier incarnations that the topics no longer have
         self._logger = structlog.get_logger(__name__).bind(reader=options.name)
         self._first: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
@@ -160,13 +175,13 @@ class PartitionReader:
     # -- control -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Turn until stopped. Trouble that may pass is waited out; lost records stop the reader, loudly."""
+        """Turn until stopped. Trouble that may pass is waited out.
+
+        Lost records and a topic that was made anew halt it: it reads nothing and says why, until an operator has
+        decided how to go on (`recon topics`).
+        """
         try:
             self._turn_until_stopped()
-        except LostRecordsError as error:
-            self._note(f"lost records: {error}")
-            self._logger.critical("lost_records", error=str(error))
-            raise
         finally:
             self._log.close()
             self._on_end()
@@ -186,6 +201,17 @@ class PartitionReader:
                 located = False
                 self._note(f"{type(error).__name__}: {error}")
                 self._stopping.wait(self._options.retry_interval_ms / 1000)
+            except (LostRecordsError, TopicRecreatedError) as error:
+                located = False
+                self._halt(error)
+                self._stopping.wait(self._options.halt_interval_ms / 1000)
+
+    def _halt(self, error: LostRecordsError | TopicRecreatedError) -> None:
+        kind = "lost records" if isinstance(error, LostRecordsError) else "topic made anew"
+        trouble = f"{HALTED}: {kind}: {error}"
+        if trouble != self._trouble:
+            self._logger.critical("reader_halts", kind=kind, error=str(error))
+        self._trouble = trouble
 
     def pause(self) -> None:
         """Stop reading; watermarks stand still too. What is in flight arrives."""
@@ -232,9 +258,19 @@ class PartitionReader:
         if self._assigned != self._options.partitions:
             self._options = replace(self._options, partitions=self._assigned)
             self._safe = [{} for _ in self._shards]  # of what another reads now we hear nothing any more
+        self._incarnations = self._ask_incarnations()
+        self._log.adopt(self._incarnations)
         self._counts_seen_ms = self._now_ms()
         self._counts = self._log.partition_counts()
-        wanted = self._options.partitions
+        self._check_topics()
+        # A topic that was made anew may have fewer partitions. Of the others nothing more will ever come.
+        wanted = [key for key in self._options.partitions if key[1] < self._counts.get(key[0], 0)]
+        self._gone = [
+            (topic, partition)
+            for topic, incarnation in self._incarnations.items()
+            for partition in incarnation.bases
+            if topic in self._counts and partition >= self._counts[topic]
+        ]
         known = [shard.positions() for shard in self._shards]
         first = self._first = self._log.earliest(wanted)
         # What was read once counts no more for a shard that lost it: watermarks begin again with the positions.
@@ -242,12 +278,25 @@ class PartitionReader:
         self._next = {}
         for key in wanted:
             position = min(positions.get(key, first[key]) for positions in known)
-            if position < first[key]:
+            if position < first[key] and self._skipped(key) < first[key]:
                 raise LostRecordsError(*key, position, first[key])
             self._next[key] = position
-        self._log.assign(self._next)
+        # What was given up as lost is covered by the first range, so shards see no gap.
+        self._log.assign({key: max(at, first[key]) for key, at in self._next.items()})
         self._ends = self._log.ends(wanted)
         self._logger.info("located", lag=sum(self._ends[key] - self._next[key] for key in wanted))
+
+    def _skipped(self, key: TopicPartition) -> int:
+        """The offset below which an operator has given up what is lost of a partition."""
+        incarnation = self._incarnations.get(key[0])
+        return incarnation.skipped.get(key[1], 0) if incarnation else 0
+
+    def _check_topics(self) -> None:
+        """Raises TopicRecreatedError when a topic is another than the one that the ledger's positions are of."""
+        for topic, found in self._log.topic_ids().items() if self._incarnations else ():
+            known = self._incarnations.get(topic)
+            if known is not None and known.topic_id != found:
+                raise TopicRecreatedError(topic, known.topic_id, found)
 
     def turn(self) -> int:
         """One poll and what follows from it; gives the number of records read."""
@@ -328,23 +377,21 @@ class PartitionReader:
         self._dead_letters += dead_letters
 
     def _ranges(self, polled: Polled) -> list[OffsetRange]:
-        """What this poll covers: from where each partition stood to where it was read.
+        """What this poll covers: from where each partition stood to behind its last record.
 
-        Behind the last record may be offsets that are never delivered (markers of transactions, aborted or compacted
-        records). They are part of the position: else it would never be at the end, and a log emptied behind a marker
-        would look like a loss.
+        What is never delivered counts as read once the end behind it is reached: markers of transactions, records of
+        aborted ones, and what an operator has given up as lost.
         """
-        ranges: list[OffsetRange] = []
+        stops: dict[TopicPartition, int] = {}
         for place, key in enumerate(polled.partitions):
             last = np.flatnonzero(polled.origin == place)[-1]
-            stop = max(int(polled.offsets[last]) + 1, self._log.reached(key))
-            ranges.append(OffsetRange(*key, self._next[key], stop, self._first[key]))
-            self._next[key] = stop
+            stops[key] = int(polled.offsets[last]) + 1
             self._raise_watermark(key, int(polled.arrivals_ms[last]))
-        for key, at in self._next.items():
-            stop = self._log.reached(key)
-            if stop > at:  # a partition of which came no record now: those with records are there already
-                ranges.append(OffsetRange(*key, at, stop, self._first[key]))
+        ranges: list[OffsetRange] = []
+        for key in self._options.partitions:
+            stop = max(stops.get(key, -1), self._log.reached(key))
+            if key in self._next and stop > self._next[key]:
+                ranges.append(OffsetRange(*key, self._next[key], stop, self._first[key]))
                 self._next[key] = stop
         return ranges
 
@@ -360,12 +407,13 @@ class PartitionReader:
             counts = self._log.partition_counts()
             self._counts = {topic: max(count, self._counts.get(topic, 0)) for topic, count in counts.items()}
             self._counts_seen_ms = asked_ms
-        self._ends = self._log.ends(self._options.partitions)
-        for key, end in self._ends.items():
-            # `end` counts what no consumer is shown yet: behind an open transaction the watermark stands, because its
-            # records arrived when they were appended, and may still be committed.
-            if self._next[key] >= end:
-                self._raise_watermark(key, asked_ms - self._options.watermark_grace_ms)
+            self._check_topics()
+            if any(key not in self._next and key[1] < self._counts[key[0]] for key in self._options.partitions):
+                raise KafkaUnavailableError("a partition is there that was not; locating anew")
+        self._ends = self._log.ends(list(self._next))
+        done = [*self._gone, *(key for key, end in self._ends.items() if self._next[key] >= end)]
+        for key in done:
+            self._raise_watermark(key, asked_ms - self._options.watermark_grace_ms)
 
     # -- sending -------------------------------------------------------------------------------------------------
 

@@ -38,11 +38,9 @@ from actors.ports import (
 )
 from schemas.errors import FencedError, GapError, TransientError
 from schemas.events import SourceSpec
-from schemas.rules import Rulebook
+from schemas.rules import RULES_AGE_MS_MAX, Rulebook
 
-# A rule set is activated 10 s before it takes effect. That is counted from before the activation is committed, by
-# another clock than ours: what is left of it is for both.
-RULES_LEAD_MS: Final = 5_000
+UNFLUSHED_FLUSHES_MAX: Final = 2  # one is written, one is made
 _FLUSH_TIMES_KEPT: Final = 512
 _NEVER_MS: Final = 1 << 62
 # An event's place in the log. A seq alone may occur twice: in two key groups that had an owner each before.
@@ -62,7 +60,9 @@ class ShardOptions:
     busy_rows: int = 5_000  # a flush of this many rows means there is much, and the next waits longer:
     busy_flush_interval_ms: int = 400  # a transaction's fixed cost is worth sharing
     flush_rows: int = 60_000  # rows that start a flush at once
-    unflushed_rows_max: int = 240_000  # rows decided and not written; beyond it readers wait
+    unflushed_rows_max: int = (
+        0  # rows decided and not written; beyond it readers wait; 0: UNFLUSHED_FLUSHES_MAX flushes
+    )
     busy_batch_rows: int = 1_000  # a batch of this many rows means a backlog or a rush, in which age says little
     idle_flush_interval_ms: int = 1_000  # positions, watermarks and rules are exchanged this often without work
     pending_rows_max: int = 200_000  # events of open transactions in memory; beyond it the oldest spill
@@ -137,7 +137,7 @@ class MatcherShard:
         self._flush_times_ms: deque[int] = deque(maxlen=_FLUSH_TIMES_KEPT)
         self._housekept_ms = 0
         self._counts = {"events": 0, "redeliveries": 0, "final": 0, "revised": 0}
-        self._outbox = Outbox(options.unflushed_rows_max)
+        self._outbox = Outbox(options.unflushed_rows_max or UNFLUSHED_FLUSHES_MAX * options.flush_rows)
         self._clear_spill()
         self._flushed_low_seq = self._claim.low_seq
         self._state = core.State(self._restore(self._claim), empty(core.SPILLED_SCHEMA))
@@ -298,16 +298,16 @@ class MatcherShard:
         return next(index for index, source in enumerate(self._sources) if source.topic == topic)
 
     def _refresh_rules(self, batch: Batch) -> None:
-        """Never judge an event by rules that were read more than RULES_LEAD_MS before it arrived."""
+        """Never judge an event by rules that were read more than RULES_AGE_MS_MAX before it arrived."""
         latest = max(batch.watermarks_ms.values(), default=0)
         if not batch.events.is_empty():
             newest = batch.events["arrival"].max()
             latest = max(latest, newest if isinstance(newest, int) else 0)
-        while latest >= self._rules_read_ms + RULES_LEAD_MS:
+        while latest >= self._rules_read_ms + RULES_AGE_MS_MAX:
             started = self._now_ms()
             try:
                 self._rulebook = Rulebook(self._ledger.rule_sets())
-                self._rules_read_ms = max(started, latest - RULES_LEAD_MS + 1)
+                self._rules_read_ms = max(started, latest - RULES_AGE_MS_MAX + 1)
             except TransientError as error:
                 self._log.warning("rules_unavailable", error=str(error))
                 time.sleep(self._options.retry_interval_ms / 1000)

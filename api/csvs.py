@@ -24,8 +24,11 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\u
 
 
 def defuse(cell: object) -> object:
-    """The cell, with a leading apostrophe when a spreadsheet would run it. Integers are left alone."""
-    if isinstance(cell, str) and cell.lstrip(" ").startswith(_FORMULA_STARTS):
+    """The cell, with a leading apostrophe when a spreadsheet would run it. Integers are left alone.
+
+    A cell that begins with an apostrophe gets one too, so that taking one off always gives what was there.
+    """
+    if isinstance(cell, str) and (cell.startswith("'") or cell.lstrip(" ").startswith(_FORMULA_STARTS)):
         return f"'{cell}"
     return cell
 

@@ -18,7 +18,13 @@ from starlette.routing import Match, Mount
 from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
 from starlette.types import Scope
 
+from api.paths import path_as_sent
+
 _NOT_PAGES = ("api/", "socket.io", "healthz", "readyz", "metrics", "config.json")
+# What the dashboard routes itself (dashboard/src/app/router.tsx), by the first segment of the path.
+PAGES = frozenset(
+    {"", "live", "transactions", "exceptions", "rules", "dead-letters", "audit", "pipeline", "signed-out"}
+)
 _HASHED = "assets/"
 _COMPRESSED = ".gz"
 
@@ -76,6 +82,9 @@ class Dashboard(StaticFiles):
 
 def _is_page(path: str, scope: Scope) -> bool:
     """Whether a path without a file is a page of the dashboard: an id with a dot is, when a browser goes there."""
+    sent = path_as_sent(scope)
+    if unquote(sent.removeprefix("/").partition("/")[0]) not in PAGES or sent.startswith("//"):
+        return False  # nothing of ours: an address of the API or of Serve that was mistyped is told so
     named = "." in path.rsplit("/", 1)[-1]
     wants_page = "text/html" in Headers(scope=scope).get("accept", "")
     return not path.startswith((_HASHED, *_NOT_PAGES)) and (wants_page or not named)

@@ -20,7 +20,11 @@ def amount_tolerance(rules: RuleSet, legs: Mapping[str, Leg]) -> int:
 
 
 def differences(legs: Mapping[str, Leg], rules: RuleSet) -> list[CellDifference]:
-    """Every cell that differs from what most sources say; in a tie, from the first source (the book of record)."""
+    """Every cell that differs from what most sources say; in a tie, from the first source (the book of record).
+
+    Amounts and times agree within the tolerance of the rules: of three clocks, two of them close and one an hour ahead,
+    the last is the one that differs. What differs within the tolerance is told, and breaks nothing.
+    """
     tolerance: dict[Field, int | None] = {
         "amount_minor": amount_tolerance(rules, legs),
         "currency": None,
@@ -32,10 +36,10 @@ def differences(legs: Mapping[str, Leg], rules: RuleSet) -> list[CellDifference]
         values: dict[str, Any] = {source: getattr(leg, name) for source, leg in legs.items()}
         if len(set(values.values())) < 2:
             continue
-        expected = Counter(values.values()).most_common(1)[0][0]  # the first of equals, in source order
         numeric = name in {"amount_minor", "event_time"}
-        spread = max(values.values()) - min(values.values()) if numeric else 0
         allowed = tolerance[name]
+        agreeing = _largest_cluster(list(values.values()), allowed or 0) if numeric else list(values.values())
+        expected = Counter(agreeing).most_common(1)[0][0]  # the first of equals, in source order
         found += [
             CellDifference(
                 source=source,
@@ -45,9 +49,16 @@ def differences(legs: Mapping[str, Leg], rules: RuleSet) -> list[CellDifference]
                 expected_from=[other for other, value in values.items() if value == expected],
                 difference=actual - expected if numeric else None,
                 tolerance=allowed,
-                breaking=allowed is None or spread > allowed,
+                breaking=actual not in agreeing if numeric else True,
             )
             for source, actual in values.items()
             if actual != expected
         ]
     return found
+
+
+def _largest_cluster(values: list[int], allowed: int) -> list[int]:
+    """The most values that lie within `allowed` of each other, in their order; of equally many, the first's."""
+    clusters = [[value for value in values if low <= value <= low + allowed] for low in sorted(set(values))]
+    most = max(map(len, clusters))
+    return min((one for one in clusters if len(one) == most), key=lambda one: values.index(one[0]))

@@ -35,7 +35,21 @@ from api.store.transactions import TransactionStore
 from api.store.vocabulary import VocabularyReader
 from api.tokens import FetchKeys, KeySet, TokenVerifier, fetch_from
 from api.watch import Housekeeper
-from schemas.metrics import AUDIT_COMMITS, AUDIT_ENTRIES, AUDIT_REFUSED, RATE_REFUSED, SIGNING_KEYS_FRESH, Metric
+from schemas.metrics import (
+    AUDIT_COMMITS,
+    AUDIT_ENTRIES,
+    AUDIT_REFUSED,
+    PIPELINE_UP,
+    RATE_REFUSED,
+    SHARD_FLUSH_P99,
+    SHARD_PENDING,
+    SIGNING_KEYS_FRESH,
+    SOURCE_EVENTS_PER_S,
+    SOURCE_LAG,
+    SOURCE_SILENT,
+    TRANSACTIONS,
+    Metric,
+)
 
 REDIS_TIMEOUT_S = 2.0
 
@@ -139,8 +153,27 @@ class Services:
                 self.metric_set[metric].inc(value - told.get(metric.name, 0))
                 told[metric.name] = value
             self.metric_set[SIGNING_KEYS_FRESH].set(int(self.verifier.keys.fresh))
+            await self.measure_pipeline()
             await self.metrics.push()
             await asyncio.sleep(5.0)
+
+    async def measure_pipeline(self) -> None:
+        """Set the gauges of the pipeline from its supervisor's report, and those of the ledger from its totals."""
+        report = await self.snapshot.get()
+        metrics = self.metric_set
+        metrics[PIPELINE_UP].set(int(report is not None))
+        for gauge in (SOURCE_EVENTS_PER_S, SOURCE_LAG, SOURCE_SILENT, SHARD_PENDING, SHARD_FLUSH_P99):
+            metrics[gauge].clear()  # of a source or shard that is gone nothing is known
+        for source in (report or {}).get("sources", ()):
+            metrics[SOURCE_EVENTS_PER_S].labels(source["name"]).set(source["events_per_s"])
+            metrics[SOURCE_LAG].labels(source["name"]).set(source["lag"])
+            metrics[SOURCE_SILENT].labels(source["name"]).set(int(source["silent"]))
+        for shard in (report or {}).get("shards", ()):
+            metrics[SHARD_PENDING].labels(shard["name"]).set(shard["pending_rows"])
+            metrics[SHARD_FLUSH_P99].labels(shard["name"]).set(shard["flush_ms_p99"])
+        with contextlib.suppress(UnavailableError):
+            for verdict, count in (await self.totals.verdicts()).items():
+                metrics[TRANSACTIONS].labels(verdict).set(max(0, count))
 
     async def readiness(self) -> dict[str, Any]:
         """Which parts do not answer."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from api.models.common import SeverityName
 from api.models.rules import Severities
+from schemas.money import CURRENCY_EXPONENTS
 from schemas.verdicts import Break, Verdict, break_names
 
 LEVELS: tuple[SeverityName, ...] = ("low", "medium", "high", "critical")
@@ -58,7 +59,17 @@ class SeverityScale:
 
     def needs_second_person(self, amount_minor: int, currency: str) -> bool:
         """Whether resolving it waits for a second person; the database enforces the same."""
-        return amount_minor > self.second_person_above.get(currency, self.second_person_above["default"])
+        own = self.second_person_above.get(currency)
+        return amount_minor > (scaled(self.second_person_above["default"], currency) if own is None else own)
+
+
+def scaled(default_minor: int, currency: str) -> int:
+    """A limit for every currency, in minor units of one with two decimals, in minor units of this one, rounded down.
+
+    So it is the same number of whole units everywhere: 10,000.00 EUR, 10,000 JPY, 10,000.000 KWD.
+    """
+    units: int = 10 ** CURRENCY_EXPONENTS.get(currency, 2)
+    return default_minor * units // 100
 
 
 _VERDICTS: tuple[Any, ...] = tuple(verdict.name for verdict in Verdict)

@@ -109,6 +109,9 @@ class IncidentWatch:
             for source in report.get("sources", ()):
                 detail = _silence(source.get("last_event_ms"))
                 await self._set("source_silent", source["name"], bool(source.get("silent")), detail)
+            for actor in report.get("actors", ()):
+                trouble = str(actor.get("trouble") or "")
+                await self._set("pipeline_stalled", actor["name"], trouble.startswith("halted"), trouble)
         if self._reported_at:
             silence_ms = millis(now()) - self._reported_at
             detail = f"no report for {silence_ms // 1000} s"

@@ -13,9 +13,9 @@ import numpy as np
 from actors.adapters.registry import SchemaCache
 from api.ports import Refusal
 from api.problems import UnavailableError
-from schemas.codec import SOURCE_SYMBOLS, decode_batch, validate
 from schemas.errors import RegistryUnavailableError
 from schemas.events import SourceSpec
+from wire.events import SOURCE_SYMBOLS, decode_batch, validate
 
 
 class Acceptance:

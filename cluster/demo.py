@@ -39,7 +39,7 @@ _STATS: Final = "select metric, sum(n)::bigint as n from stats_by_minute group b
 _LAST: Final = """
 select txn_id, verdict_name(verdict) as verdict, break_names(breaks) as breaks, source_names(missing) as missing,
        source_names(late) as late, currency, amount_minor, spread_minor, decided_at
-from results where verdict = 2 order by decided_at desc, txn_id desc limit $1
+from results where verdict = 2 order by decided_at desc, key_group desc, txn_id desc limit $1
 """
 
 

@@ -13,9 +13,9 @@ from actors.remote import NAMESPACE, named
 from cluster.endpoints import Endpoints
 from cluster.layout import set_first_rules
 from cluster.settings import Settings
-from schemas.codec import SOURCE_SYMBOLS
 from schemas.errors import ReconError
 from schemas.events import SCHEMA_FILE, SourceSpec
+from wire.events import SOURCE_SYMBOLS
 
 SUPERVISOR: Final = "supervisor"
 READY_TIMEOUT_S: Final = 180.0

@@ -28,10 +28,11 @@ from cluster.acceptance import Acceptance
 from cluster.endpoints import Endpoints
 from cluster.logs import configure_logs
 from cluster.settings import Settings
-from schemas.codec import HEADER_BYTES, SOURCE_SYMBOLS, WriterSchema, decode_message
 from schemas.errors import ReconError
 from schemas.events import STATUS_NAMES, SourceSpec, schema_text
 from schemas.rules import Rulebook, RuleSet
+from wire.events import SOURCE_SYMBOLS, WriterSchema, decode_message
+from wire.framing import HEADER_BYTES
 
 APPLICATION = "recon-api"
 DEPLOYMENT = "api"

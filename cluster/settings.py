@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from schemas.errors import ReconError
 from schemas.events import DEFAULT_SOURCES, SOURCES_MAX, SourceSpec
 from schemas.places import STATE_DIR_DEFAULT
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT
@@ -176,7 +178,29 @@ class Settings(BaseSettings):
         return tuple(source.spec() for source in self.sources)
 
 
+class InvalidSettingsError(ReconError):
+    """Variables of the environment that cannot be what they are: a line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problems))
+
+
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings of this process, read from the environment once."""
-    return Settings()
+    """The settings of this process, read from the environment once. Raises InvalidSettingsError."""
+    return read_settings()
+
+
+def read_settings() -> Settings:
+    """The settings as the environment has them now. Raises InvalidSettingsError."""
+    try:
+        return Settings()
+    except (ValidationError, SettingsError) as error:
+        if isinstance(error, SettingsError):  # a value that should be JSON
+            raise InvalidSettingsError([f"RECON_*: {error}"]) from None
+        problems = [
+            f"RECON_{'_'.join(map(str, problem['loc'])).upper() or 'setting'}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise InvalidSettingsError(problems) from None

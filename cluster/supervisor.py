@@ -32,6 +32,7 @@ from actors.reader import partitions_by_reader
 from actors.remote import ReaderActor, ShardActor, named
 from cluster.endpoints import Endpoints
 from cluster.layout import KeyGroupRange, prepare
+from cluster.log_topics import remember
 from cluster.logs import configure_logs
 from cluster.settings import Settings
 from cluster.wiring import build_reader, build_shard, shard_name
@@ -85,6 +86,7 @@ class Supervisor:
         )
         self._ranges: list[KeyGroupRange] = self._patiently(self._prepare)
         self._counts: Mapping[str, int] = self._patiently(self._kafka.partition_counts)
+        self._patiently(self._remember_topics)
         self._counts_checked_s = time.monotonic()
         self._shards = [self._make_shard(at) for at in self._ranges]
         self._readers = self._make_readers()
@@ -151,6 +153,11 @@ class Supervisor:
     def _prepare(self) -> list[KeyGroupRange]:
         kwargs = self._endpoints.postgres.connect_kwargs("app")
         return asyncio.run(prepare(kwargs, self._sources, self._settings.shards))
+
+    def _remember_topics(self) -> None:
+        """Keep the ids of topics with their positions, so that a topic that is made anew is noticed."""
+        kwargs = self._endpoints.postgres.connect_kwargs("app")
+        asyncio.run(remember(kwargs, self._kafka.topic_ids(), "supervisor"))
 
     def _patiently(self, ask: Callable[[], _T]) -> _T:
         """Wait for a dependency that is away. An exception out of the constructor would end this actor for good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from actors.reader import PartitionReader, ReaderOptions
 from actors.remote import RayShard
 from actors.shard import MatcherShard, ShardOptions
 from cluster.endpoints import Endpoints
+from cluster.log_topics import known
 from cluster.logs import configure_logs
 from cluster.settings import Settings
 
@@ -40,7 +42,6 @@ def build_shard(
         owner=shard_name(key_group_from),
         flush_interval_ms=settings.flush_interval_ms,
         flush_rows=settings.flush_rows,
-        unflushed_rows_max=2 * settings.flush_rows,
         pending_rows_max=settings.pending_rows_max,
         spill_age_ms=settings.spill_age_ms,
     )
@@ -81,4 +82,5 @@ def build_reader(
         lookup,
         [RayShard(shard_name(start), start, stop) for start, stop in ranges],
         on_end=lookup.close,
+        incarnations=functools.partial(known, endpoints.postgres.connect_kwargs("app")),
     )

@@ -21,9 +21,9 @@ from producers.connection import Connection
 from producers.emitter import DeliveryError, producer_config
 from producers.population import MARKETS, accounts
 from producers.wire import encoders
-from schemas.codec import SOURCE_SYMBOLS
 from schemas.events import AMOUNT_MINOR_MAX, SourceSpec, Status
 from schemas.money import CURRENCY_EXPONENTS
+from wire.events import SOURCE_SYMBOLS
 
 CHUNK_TRANSACTIONS = 20_000  # about 60,000 records and 12 MB in flight at once, whatever the size of the whole
 QUEUE_MESSAGES_MAX = 400_000

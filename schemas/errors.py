@@ -46,7 +46,23 @@ class LostRecordsError(ReconError):
         self.partition = partition
         self.position = position
         self.earliest = earliest
-        super().__init__(f"{topic}[{partition}]: wanted offset {position}, the log starts at {earliest}")
+        super().__init__(
+            f"{topic}[{partition}]: wanted offset {position}, the log starts at {earliest};"
+            f" `recon topics accept {topic}` goes on without what is lost"
+        )
+
+
+class TopicRecreatedError(ReconError):
+    """A topic was deleted and made anew: its offsets begin again, so the stored positions say nothing about it."""
+
+    def __init__(self, topic: str, known_id: str, found_id: str) -> None:
+        self.topic = topic
+        self.known_id = known_id
+        self.found_id = found_id
+        super().__init__(
+            f"{topic} was deleted and made anew: its id is {found_id}, the ledger's positions are those of {known_id};"
+            f" `recon topics accept {topic}` reads the new one from its beginning"
+        )
 
 
 class FencedError(ReconError):

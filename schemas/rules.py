@@ -12,7 +12,11 @@ from schemas.money import CURRENCY_EXPONENTS
 MATCH_WINDOW_MS_DEFAULT = 30_000
 TIME_TOLERANCE_MS_DEFAULT = 5_000
 MATCH_WINDOW_MS_MAX = 7 * 86_400_000  # pending state is bounded by the window: a week is the longest we hold
-TIME_TOLERANCE_MS_MAX = 86_400_000
+TIME_TOLERANCE_MS_MAX = 366 * 86_400_000  # a leap year: what settles later than that is another payment
+# No event is judged by rules that were read more than so long before it arrived. A version is activated twice as far
+# ahead: that is counted from before the activation is committed, by another clock, and what is left is for both.
+RULES_AGE_MS_MAX = 5_000
+RULES_LEAD_MS = 2 * RULES_AGE_MS_MAX
 TOLERANCE_BPS_MAX = 10_000  # basis points of the largest leg: 10,000 is 100 %
 
 

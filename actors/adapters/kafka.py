@@ -14,13 +14,14 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
+    TopicCollection,
 )
 from confluent_kafka import (
     TopicPartition as KafkaPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from actors.ports import Polled, TopicPartition
+from actors.ports import Incarnation, Polled, TopicPartition
 from schemas.errors import KafkaUnavailableError, LostRecordsError
 
 _log = structlog.get_logger(__name__)
@@ -59,6 +60,24 @@ class KafkaEventLog:
         self._consumer = Consumer({**_CONSUMER, **quiet, **client_config})
         self._admin = AdminClient({**quiet, **client_config})
         self._reached: dict[TopicPartition, int] = {}
+        self._bases: dict[TopicPartition, int] = {}  # those that are not 0: usually none
+
+    def adopt(self, incarnations: Mapping[str, Incarnation]) -> None:
+        """See actors.ports.EventLog."""
+        self._bases = {
+            (topic, partition): base
+            for topic, incarnation in incarnations.items()
+            for partition, base in incarnation.bases.items()
+            if base
+        }
+
+    def topic_ids(self) -> dict[str, str]:
+        """See actors.ports.EventLog."""
+        try:
+            asked = self._admin.describe_topics(TopicCollection(list(self._topics)), request_timeout=REQUEST_TIMEOUT_S)
+            return {topic: str(future.result(REQUEST_TIMEOUT_S).topic_id) for topic, future in asked.items()}
+        except (KafkaException, TimeoutError) as error:
+            raise KafkaUnavailableError(f"ids of the topics: {error}") from error
 
     def partition_counts(self) -> dict[str, int]:
         """See actors.ports.EventLog."""
@@ -84,7 +103,9 @@ class KafkaEventLog:
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         """See actors.ports.EventLog."""
         self._reached = dict(positions)
-        self._consumer.assign([KafkaPartition(topic, part, at) for (topic, part), at in positions.items()])
+        self._consumer.assign(
+            [KafkaPartition(*key, max(0, at - self._bases.get(key, 0))) for key, at in positions.items()]
+        )
 
     def poll(self, records_max: int, timeout_s: float) -> Polled:
         """See actors.ports.EventLog."""
@@ -94,9 +115,13 @@ class KafkaEventLog:
         for message in errors:
             self._on_error(message, cast("KafkaError", message.error()))
         # A record without an error has all of these, but the client's types cannot say so.
+        origins = cast("list[TopicPartition]", [(message.topic(), message.partition()) for message in records])
+        offsets = cast("list[int]", [message.offset() for message in records])
+        if self._bases:
+            offsets = [at + self._bases.get(key, 0) for key, at in zip(origins, offsets, strict=True)]
         return Polled.of(
-            origins=cast("list[TopicPartition]", [(message.topic(), message.partition()) for message in records]),
-            offsets=cast("list[int]", [message.offset() for message in records]),
+            origins=origins,
+            offsets=offsets,
             arrivals_ms=[message.timestamp()[1] for message in records],
             values=cast("list[bytes | None]", [message.value() for message in records]),
             key_of=lambda row: records[row].key(),
@@ -108,7 +133,8 @@ class KafkaEventLog:
 
     def commit(self, positions: Mapping[TopicPartition, int]) -> None:
         """See actors.ports.EventLog."""
-        offsets = [KafkaPartition(topic, part, at) for (topic, part), at in positions.items() if at >= 0]
+        own = {key: at - self._bases.get(key, 0) for key, at in positions.items()}
+        offsets = [KafkaPartition(*key, at) for key, at in own.items() if at >= 0]
         if offsets:
             try:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
@@ -124,7 +150,7 @@ class KafkaEventLog:
     def _on_error(self, message: Message, error: KafkaError) -> None:
         key = (message.topic() or "", message.partition() or 0)
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 (librdkafka's own name for it)
-            self._reached[key] = max(self._reached.get(key, 0), message.offset() or 0)
+            self._reached[key] = max(self._reached.get(key, 0), (message.offset() or 0) + self._bases.get(key, 0))
             return
         if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
             first = self.earliest([key])[key]
@@ -144,6 +170,7 @@ class KafkaEventLog:
             deadline = time.monotonic() + REQUEST_TIMEOUT_S
             return {
                 (at.topic, at.partition): future.result(timeout=max(0.0, deadline - time.monotonic())).offset
+                + self._bases.get((at.topic, at.partition), 0)
                 for at, future in futures.items()
             }
         except (KafkaException, TimeoutError) as error:

@@ -24,6 +24,7 @@ from actors.ports import (
     DeadLetter,
     Flush,
     Flushed,
+    Incarnation,
     Polled,
     TopicPartition,
 )
@@ -325,7 +326,14 @@ class MemoryBroker:
     topics: dict[str, list[list[MemoryRecord]]] = field(default_factory=dict)
     starts: dict[TopicPartition, int] = field(default_factory=dict)  # where retention has come to
     committed: dict[TopicPartition, int] = field(default_factory=dict)
+    made: dict[str, int] = field(default_factory=dict)  # how often each topic was made anew
     is_down: bool = False
+
+    def recreate(self, topic: str) -> None:
+        """Delete a topic and make it anew, with as many partitions and nothing in them."""
+        self.topics[topic] = [[] for _ in self.topics[topic]]
+        self.starts = {key: start for key, start in self.starts.items() if key[0] != topic}
+        self.made[topic] = self.made.get(topic, 0) + 1
 
     def append(self, topic: str, partition: int, record: MemoryRecord) -> int:
         """Append a record; gives its offset."""
@@ -344,6 +352,16 @@ class MemoryEventLog:
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
         self._at: dict[TopicPartition, int] = {}
+        self._bases: dict[TopicPartition, int] = {}
+
+    def adopt(self, incarnations: Mapping[str, Incarnation]) -> None:
+        """See actors.ports.EventLog."""
+        self._bases = {(topic, part): base for topic, one in incarnations.items() for part, base in one.bases.items()}
+
+    def topic_ids(self) -> dict[str, str]:
+        """See actors.ports.EventLog."""
+        self._broker.answer()
+        return {topic: f"{topic}-{self._broker.made.get(topic, 0)}" for topic in self._broker.topics}
 
     def partition_counts(self) -> dict[str, int]:
         """See actors.ports.EventLog."""
@@ -353,12 +371,12 @@ class MemoryEventLog:
     def earliest(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """See actors.ports.EventLog."""
         self._broker.answer()
-        return {key: self._broker.starts.get(key, 0) for key in partitions}
+        return {key: self._broker.starts.get(key, 0) + self._bases.get(key, 0) for key in partitions}
 
     def ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """See actors.ports.EventLog."""
         self._broker.answer()
-        return {(topic, partition): len(self._broker.topics[topic][partition]) for topic, partition in partitions}
+        return {key: len(self._broker.topics[key[0]][key[1]]) + self._bases.get(key, 0) for key in partitions}
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         """See actors.ports.EventLog."""
@@ -368,14 +386,15 @@ class MemoryEventLog:
         """See actors.ports.EventLog. An unreachable broker delivers nothing, as the real client does."""
         taken: list[tuple[str, int, int, MemoryRecord]] = []
         for (topic, partition), at in self._at.items() if not self._broker.is_down else ():
-            start = self._broker.starts.get((topic, partition), 0)
+            base = self._bases.get((topic, partition), 0)
+            start = self._broker.starts.get((topic, partition), 0) + base
             if at < start:
                 raise LostRecordsError(topic, partition, at, start)
             records = self._broker.topics[topic][partition]
             stop = at
-            while stop < len(records) and len(taken) < records_max:
-                if not records[stop].is_marker:
-                    taken.append((topic, partition, stop, records[stop]))
+            while stop - base < len(records) and len(taken) < records_max:
+                if not records[stop - base].is_marker:
+                    taken.append((topic, partition, stop, records[stop - base]))
                 stop += 1
             self._at[topic, partition] = stop
         return Polled.of(
@@ -392,7 +411,7 @@ class MemoryEventLog:
 
     def commit(self, positions: Mapping[TopicPartition, int]) -> None:
         """See actors.ports.EventLog."""
-        self._broker.committed.update(positions)
+        self._broker.committed.update({key: at - self._bases.get(key, 0) for key, at in positions.items()})
 
     def close(self) -> None:
         """See actors.ports.EventLog."""

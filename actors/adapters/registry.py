@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import SchemaReference, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from schemas.codec import WriterSchema
 from schemas.errors import IncompatibleSchemaError, RegistryUnavailableError
+from wire.events import WriterSchema
 
 _log = structlog.get_logger(__name__)
 
+REFERENCES_MAX: Final = 100  # schemas that one schema may refer to, directly or through others
 UNKNOWN_TTL_S: Final = 30.0  # an id that the registry did not know is asked for again after this long
 _NOT_FOUND: Final = 404
 
 
 class SchemaCache:
-    """A schemas.codec.SchemaLookup over a registry client.
+    """A wire.events.SchemaLookup over a registry client.
 
     Known schemas stay. "No such schema" is believed for UNKNOWN_TTL_S; anything else that goes wrong, an unauthorised
     call included, says nothing of the record and is raised as RegistryUnavailableError.
@@ -38,12 +39,12 @@ class SchemaCache:
         if schema_id not in self._known:
             if self._unknown_until.get(schema_id, 0.0) > self._now_s():
                 return None
-            text = self._ask(schema_id)
-            if text is None:
+            found = self._ask(schema_id)
+            if found is None:
                 self._unknown_until[schema_id] = self._now_s() + UNKNOWN_TTL_S
                 return None
             try:
-                self._known[schema_id] = WriterSchema.parse(schema_id, text)
+                self._known[schema_id] = WriterSchema.parse(schema_id, *found)
             except IncompatibleSchemaError as error:
                 _log.warning("schema_incompatible", schema_id=schema_id, why=error.why)
                 self._known[schema_id] = error
@@ -57,14 +58,38 @@ class SchemaCache:
         """Let the connection go; the cache is of no use afterwards."""
         self._client.close()
 
-    def _ask(self, schema_id: int) -> str | None:
-        """The text that is registered, None when the id is not. Raises RegistryUnavailableError."""
+    def _ask(self, schema_id: int) -> tuple[str, list[str]] | None:
+        """The registered text and those it refers to, None when the id is not. Raises RegistryUnavailableError."""
         try:
-            text: str | None = self._client.get_schema(schema_id).schema_str
+            schema = self._client.get_schema(schema_id)
         except SchemaRegistryError as error:
             if error.http_status_code == _NOT_FOUND:
                 return None
             raise RegistryUnavailableError(f"schema {schema_id}: {error}") from error
         except Exception as error:  # whatever the HTTP client raises when nobody answers
             raise RegistryUnavailableError(f"schema {schema_id}: {error}") from error
-        return text or ""  # registered, and empty
+        try:
+            references = self._referred_to(schema.references or ())
+        except RecursionError:
+            references = []  # a circle has no first schema, so the names stay undefined and the schema incompatible
+        except Exception as error:
+            raise RegistryUnavailableError(f"what schema {schema_id} refers to: {error}") from error
+        return schema.schema_str or "", references  # registered, and empty
+
+    def _referred_to(self, references: Sequence[SchemaReference]) -> list[str]:
+        """The texts that a schema refers to, each after those that it needs itself, none twice."""
+        texts: dict[tuple[str, int], str] = {}
+
+        def visit(wanted: Sequence[SchemaReference], above: tuple[tuple[str, int], ...]) -> None:
+            for reference in wanted:
+                place = (str(reference.subject), int(reference.version or 0))
+                if place in texts:
+                    continue
+                if place in above or len(texts) >= REFERENCES_MAX:
+                    raise RecursionError
+                schema = self._client.get_version(*place).schema
+                visit(schema.references or (), (*above, place))
+                texts[place] = schema.schema_str or ""
+
+        visit(references, ())
+        return list(texts.values())

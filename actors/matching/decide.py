@@ -30,6 +30,8 @@ from schemas.verdicts import LEG_SEPARATOR, Break, Verdict
 
 _AS_WRITTEN = pl.QueryOptFlags.none()
 _NOTHING: Mapping[str, pl.Expr] = {}
+# What an event says. Two events of one event_id that differ in any of these are two events.
+_CONTENT = ("amount_minor", "currency", "status", "event_time")
 _LEG_ORDER = ("event_time", "arrival", "offset", "partition")
 _LOG_ORDER = ("arrival", "source", "partition", "offset")
 _COMPARED = (
@@ -98,9 +100,13 @@ def decide(
 
 
 def drop_redeliveries(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split into distinct events and redeliveries: same transaction, source and event_id, all but the first arrival."""
+    """Split into distinct events and redeliveries.
+
+    A redelivery has the transaction, source, event_id and content of an event that arrived before it. The same event_id
+    with other content is another event, and is judged as one.
+    """
     ordered = events.sort("arrival", "partition", "offset")
-    repeated = ordered.select(~pl.struct("txn_id", "source", "event_id").is_first_distinct()).to_series()
+    repeated = ordered.select(~pl.struct("txn_id", "source", "event_id", *_CONTENT).is_first_distinct()).to_series()
     if not repeated.any():
         return events, events.clear()
     return ordered.filter(~repeated), ordered.filter(repeated)

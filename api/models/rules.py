@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from api.models.common import Body, BreakName, Millis, Minor, Money, SeverityName, Shape, TimeBound, VerdictName
+from schemas.rules import MATCH_WINDOW_MS_MAX, RULES_LEAD_MS, TIME_TOLERANCE_MS_MAX
 
 BACKTEST_ROWS_MAX = 100_000
-RULES_LEAD_MS = 10_000  # matchers read the active versions at least every 2 s; five times that is safe
 
 CurrencyKey = Annotated[str, Field(pattern=r"^([A-Z]{3}|default)$")]
 AmountMinor = Annotated[int, Field(ge=0, le=10**15)]
@@ -52,15 +52,16 @@ class Severities(Body):
     second_person_above_minor: dict[CurrencyKey, AmountMinor] = Field(
         default_factory=lambda: {"default": 1_000_000},
         max_length=200,
-        description="Resolving above this needs a second person. By currency; `default` for the rest.",
+        description="Resolving above this needs a second person. By currency; `default` for the rest, as minor units "
+        "of a currency with two decimals: 1000000 is 10,000 whole units of each.",
     )
 
 
 class RulesBody(Body):
     """The rules themselves."""
 
-    match_window_ms: Annotated[int, Field(ge=1, le=7 * 86_400_000)] = 30_000
-    time_tolerance_ms: Annotated[int, Field(ge=0, le=86_400_000)] = 5_000
+    match_window_ms: Annotated[int, Field(ge=1, le=MATCH_WINDOW_MS_MAX)] = 30_000
+    time_tolerance_ms: Annotated[int, Field(ge=0, le=TIME_TOLERANCE_MS_MAX)] = 5_000
     default_tolerance: ToleranceShape = ToleranceShape()
     tolerances: dict[CurrencyKey, ToleranceShape] = Field(default_factory=dict, max_length=200)
     expected_sources: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(

@@ -92,7 +92,9 @@ class RawEvent(Shape):
     original_txn_id: str | None
     kafka_partition: int
     kafka_offset: int
-    redelivery: bool = Field(description="The same event_id was seen before; counted and otherwise ignored.")
+    redelivery: bool = Field(
+        description="The same event_id with the same content was seen before; counted and otherwise ignored."
+    )
 
 
 class Revision(Shape):

@@ -6,7 +6,7 @@ select key_group, txn_id, verdict, breaks, currency, amount_minor, spread_minor,
        event_seqs
 from results
 where decided_at >= $1 and decided_at < $2 and final
-order by decided_at desc, txn_id desc limit $3;
+order by decided_at desc, key_group desc, txn_id desc limit $3;
 
 -- name: events
 -- Their events in one key group, and not in partitions older than the first arrival.

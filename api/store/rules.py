@@ -9,13 +9,13 @@ from api.caller import Caller
 from api.db import Database
 from api.desk_feed import DeskFeed
 from api.models.common import FieldProblem
-from api.models.rules import RULES_LEAD_MS, Activation, RuleDraft, RuleSetList, RuleSetView
+from api.models.rules import Activation, RuleDraft, RuleSetList, RuleSetView
 from api.problems import ConflictError, InvalidError, NotFoundError, SecondPersonError
 from api.queries import queries
 from api.store.vocabulary import VocabularyReader, rules_body
 from api.times import from_millis, millis, millis_or_none, now
 from schemas.errors import InvalidRulesError
-from schemas.rules import RuleSet
+from schemas.rules import RULES_LEAD_MS, RuleSet
 
 
 class RuleStore:

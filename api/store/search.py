@@ -21,6 +21,7 @@ from api.db import Connection, Database
 from api.models.common import FieldProblem
 from api.problems import InvalidError
 from api.times import from_micros, micros
+from schemas.events import key_group_of
 from schemas.verdicts import Verdict
 
 SEARCH_BUDGET_S = 0.4  # a page keeps walking for so long before it is given back short
@@ -82,6 +83,11 @@ class Walk:
             raise InvalidError("This order is not possible.", errors=[problem])
 
     @property
+    def by_group(self) -> bool:
+        """Whether equal keys are ordered by key group first, as the index of all results orders them."""
+        return self.base == "true"
+
+    @property
     def walked(self) -> str:
         """The columns that the walk itself reads."""
         return COVERED if self.base == MISMATCHES else COLUMNS
@@ -98,11 +104,14 @@ class Walk:
         if position is not None:
             key = from_micros(position[0]) if self.key == "decided_at" else position[0]
             sign = "<" if self.descending else ">"
-            clauses.append(f"(r.{self.key}, r.txn_id) {sign} ({filters.place(key)}, {filters.place(position[1])})")
-        way = "desc" if self.descending else "asc"
+            columns_of_order, values = [f"r.{self.key}", "r.txn_id"], [key, position[1]]
+            if self.by_group:
+                columns_of_order.insert(1, "r.key_group")
+                values.insert(1, key_group_of(position[1]))
+            clauses.append(f"({', '.join(columns_of_order)}) {sign} ({', '.join(map(filters.place, values))})")
         return (
             f"select {columns} from results r where {' and '.join(clauses)} "  # noqa: S608 - fragments of this module
-            f"order by r.{self.key} {way}, r.txn_id {way} limit {rows}"
+            f"{self.order()} limit {rows}"
         )
 
     def _bounds(self, filters: Filters) -> list[str]:
@@ -121,7 +130,8 @@ class Walk:
     def order(self) -> str:
         """The order of the outer query; the walk gives it already, and this keeps joins from losing it."""
         way = "desc" if self.descending else "asc"
-        return f"order by r.{self.key} {way}, r.txn_id {way}"
+        group = f"r.key_group {way}, " if self.by_group else ""
+        return f"order by r.{self.key} {way}, {group}r.txn_id {way}"
 
 
 @dataclass(frozen=True)

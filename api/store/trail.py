@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -28,7 +29,9 @@ EXPORT_BATCH_ROWS = 2_000
 VERIFY_BATCH_ROWS = 2_000
 VERIFY_BUDGET_S = 4.0
 PIPELINE_CHAINS = "shard-"  # a matcher shard writes the chain of its first key group
-_COLUMNS = "chain, seq, occurred_at, actor, action, object_type, object_id, request_id, source_ip, details, hash"
+_COLUMNS = (
+    "chain, seq, occurred_at, actor, action, object_type, object_id, request_id, source_ip, details, hash, prev_hash"
+)
 
 
 class Trail:
@@ -118,7 +121,7 @@ class Trail:
         yield [
             [
                 *("chain", "seq", "occurred_at_us", "actor", "action", "object_type", "object_id", "request_id"),
-                *("source_ip", "details", "hash"),
+                *("source_ip", "details", "hash", "prev_hash"),
             ]
         ]
         position: tuple[Any, str, int] | None = None
@@ -172,10 +175,26 @@ class Trail:
         entries, complete = 0, True
         try:
             async with self._db.connection() as connection:
-                for row in await connection.fetch(queries("audit")["chains"]):
-                    done, whole = await self._verify_chain(connection, row, started, from_start=from_start)
-                    entries += done
-                    complete &= whole
+                # One moment for everything that is compared: entries and the heads that are recorded apart from them
+                # are written together, so read at two moments they differ while the chain is intact.
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    chains = await connection.fetch(queries("audit")["chains"])
+                    anchors = await self._anchors(connection)
+                    followed = [
+                        await _follow(connection, row, anchors.get(row["chain"]), started, from_start=from_start)
+                        for row in chains
+                    ]
+                for one in followed:
+                    entries += one.entries
+                    complete &= one.complete
+                    await connection.execute(
+                        queries("audit")["store_verification"],
+                        one.chain,
+                        one.seq,
+                        one.hash,
+                        not one.problem,
+                        one.problem,
+                    )
                 states = await self._states(connection)
         finally:
             self._verifying = False
@@ -190,41 +209,51 @@ class Trail:
             took_ms=round((time.monotonic() - started) * 1_000),
         )
 
-    async def _verify_chain(
-        self, connection: Connection, row: Any, started: float, *, from_start: bool
-    ) -> tuple[int, bool]:
-        sql = queries("audit")
-        chain: str = row["chain"]
-        seq, digest, entries = 0, b"", 0
-        if row["verified_seq"] and row["intact"] and not from_start:
-            seq, digest = row["verified_seq"], bytes(row["verified_hash"])
-        problem = ""
-        if seq and bytes(await connection.fetchval(sql["hash_at"], chain, seq) or b"") != digest:
-            problem = f"entry {seq} is no longer what was verified"
-        while not problem and time.monotonic() - started < VERIFY_BUDGET_S:
-            batch = await connection.fetch(sql["entries_after"], chain, seq, VERIFY_BATCH_ROWS)
-            seq, digest, problem = check_entries(chain, batch, seq, digest)
-            entries += len(batch)
-            if len(batch) < VERIFY_BATCH_ROWS:
-                problem = problem or await self._check_anchor(connection, chain, seq)
-                await connection.execute(sql["store_verification"], chain, seq, digest, not problem, problem)
-                return entries, True
-        await connection.execute(sql["store_verification"], chain, seq, digest, not problem, problem)
-        return entries, bool(problem)
 
-    async def _check_anchor(self, connection: Connection, chain: str, seq: int) -> str:
-        """Whether the chain reaches its recorded head, and is the one that was recorded."""
-        anchor = (await self._anchors(connection)).get(chain)
-        if anchor is None or anchor[0] == 0:
-            return ""
-        if seq < anchor[0]:
-            return f"the chain ends at {seq}, its head is recorded at {anchor[0]}"
-        stored = await connection.fetchval(queries("audit")["hash_at"], chain, anchor[0])
-        return (
-            ""
-            if bytes(stored or b"") == anchor[1]
-            else f"entry {anchor[0]} is not the one that was recorded as the head"
-        )
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """How far a chain was followed, and what is wrong with it, if anything."""
+
+    chain: str
+    seq: int
+    hash: bytes
+    entries: int
+    complete: bool
+    problem: str
+
+
+async def _follow(
+    connection: Connection, row: Any, anchor: tuple[int, bytes] | None, started: float, *, from_start: bool
+) -> _Followed:
+    """Follow one chain from where it was verified to its end, as far as the time allows."""
+    sql = queries("audit")
+    chain: str = row["chain"]
+    seq, digest, entries = 0, b"", 0
+    if row["verified_seq"] and row["intact"] and not from_start:
+        seq, digest = row["verified_seq"], bytes(row["verified_hash"])
+    problem, is_whole = "", False
+    if seq and bytes(await connection.fetchval(sql["hash_at"], chain, seq) or b"") != digest:
+        problem = f"entry {seq} is no longer what was verified"
+    while not problem and not is_whole and time.monotonic() - started < VERIFY_BUDGET_S:
+        batch = await connection.fetch(sql["entries_after"], chain, seq, VERIFY_BATCH_ROWS)
+        seq, digest, problem = check_entries(chain, batch, seq, digest)
+        entries += len(batch)
+        is_whole = len(batch) < VERIFY_BATCH_ROWS
+    if is_whole and not problem:
+        problem = await _check_anchor(connection, chain, seq, anchor)
+    return _Followed(chain, seq, digest, entries, is_whole or bool(problem), problem)
+
+
+async def _check_anchor(connection: Connection, chain: str, seq: int, anchor: tuple[int, bytes] | None) -> str:
+    """Whether the chain reaches its recorded head, and is the one that was recorded."""
+    if anchor is None or anchor[0] == 0:
+        return ""
+    if seq < anchor[0]:
+        return f"the chain ends at {seq}, its head is recorded at {anchor[0]}"
+    stored = await connection.fetchval(queries("audit")["hash_at"], chain, anchor[0])
+    return (
+        "" if bytes(stored or b"") == anchor[1] else f"entry {anchor[0]} is not the one that was recorded as the head"
+    )
 
 
 def check_entries(chain: str, entries: Sequence[Any], seq: int, digest: bytes) -> tuple[int, bytes, str]:
@@ -280,4 +309,5 @@ def _cells(row: Any) -> list[object]:
         row["source_ip"],
         orjson.dumps(row["details"], option=orjson.OPT_SORT_KEYS).decode(),
         row["hash"].hex(),
+        row["prev_hash"].hex(),
     ]

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("cluster.cli.verify:verify", "Compare the results with an independent reading of the log."),
     "audit": ("cluster.cli.audit:app", "Check the audit trail."),
     "dlq": ("cluster.cli.dlq:app", "List and replay dead letters."),
+    "topics": ("cluster.cli.topics:app", "Go on after a topic was made anew or lost records."),
     "rules": ("cluster.cli.rules:app", "Show and change the rules."),
     "bench": ("cluster.cli.bench:bench", "Measure the pipeline on this machine."),
     "chaos": ("cluster.cli.chaos:chaos", "Break parts on purpose and verify the results."),
@@ -98,6 +99,13 @@ def _never_run() -> None:
     """Stands in for a command in the list of commands."""
 
 
+def _is_usage(error: Exception) -> bool:
+    """Whether it is the caller's to put right: a variable of the environment that cannot be what it is."""
+    from cluster.settings import InvalidSettingsError  # noqa: PLC0415 - slow to import, and seldom needed
+
+    return isinstance(error, InvalidSettingsError)
+
+
 def main() -> None:
     """Run `recon` with this process's arguments; what is not ready becomes one line and an exit code.
 
@@ -110,8 +118,11 @@ def main() -> None:
     except (ReconError, OSError) as error:
         if "--json" in arguments:
             print(json.dumps({"error": str(error)}))
-        print(f"recon: {error}", file=sys.stderr)
-        sys.exit(ExitCode.NOT_READY)
+        from cluster.cli.terminal import visible  # noqa: PLC0415 - slow to import, and seldom needed
+
+        for line in getattr(error, "problems", None) or [error]:
+            print(f"recon: {visible(line)}", file=sys.stderr)
+        sys.exit(ExitCode.USAGE if _is_usage(error) else ExitCode.NOT_READY)
     except Exception:  # noqa: BLE001 - Python would exit with 1, which here means that differences were found
         traceback.print_exc()
         sys.exit(ExitCode.BUG)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import asyncpg
 import typer
-from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
 from cluster.cli.exit_codes import ExitCode
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.oracle.ledger import CONNECT_TIMEOUT_S
 from cluster.oracle.trail import SQL, TrailReport, check_trail
+from cluster.oracle.trail_file import NotATrailError, check_file
 from cluster.settings import get_settings
 
 FAULTS_SHOWN_MAX = 50
 
 app = typer.Typer(no_args_is_help=True, help="Check the audit trail.")
-console = Console()
-wide = console if console.is_terminal else Console(width=220)  # a pipe has no width: cut nothing short
-errors = Console(stderr=True)
+console = SafeConsole()
+wide = console if console.is_terminal else SafeConsole(width=220)  # a pipe has no width: cut nothing short
+errors = SafeConsole(stderr=True)
 
 DatabaseOption = Annotated[str | None, typer.Option("--database", help="Another database on the same server.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The outcome as data.")]
@@ -32,13 +34,20 @@ JsonOption = Annotated[bool, typer.Option("--json", help="The outcome as data.")
 @app.command()
 def verify(
     digests: Annotated[bool, typer.Option(help="Recompute the digest of every row of the event log too.")] = True,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Check an exported audit.csv instead; needs no stack.")
+    ] = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Follow every hash chain to its end and compare it with its anchor; recompute the digests of the event log.
 
+    With --file the entries of an export are checked: each by its hash, and each against the one before it.
     Exit 0: intact. Exit 1: the first broken link of each chain, and whatever else does not fit. Exit 3: nothing there.
     """
+    if file is not None:
+        _verify_file(file, as_json=as_json)
+        return
     with Status("checking the audit trail", console=errors) as status:
         report = run(_verify(_access(database), status, digests=digests))
     if report.entries == 0:
@@ -48,6 +57,25 @@ def verify(
         print(json.dumps(report.to_json(), indent=2))
     else:
         _print(report)
+    if report.faults:
+        raise typer.Exit(ExitCode.FINDING)
+
+
+def _verify_file(path: Path, *, as_json: bool) -> None:
+    try:
+        report = check_file(path)
+    except NotATrailError as error:
+        errors.print(f"recon: {error}", style="red", soft_wrap=True)
+        raise typer.Exit(ExitCode.USAGE) from None
+    if as_json:
+        print(json.dumps(report.to_json(), indent=2))
+    else:
+        for chain, covered in sorted(report.chains.items()):
+            console.print(f"  {chain}: {covered}", highlight=False)
+        for fault in report.faults[:FAULTS_SHOWN_MAX]:
+            console.print(str(fault), style="red", highlight=False, soft_wrap=True)
+        verdict = f"{len(report.faults):,} faults" if report.faults else "every entry follows from its content"
+        console.print(f"{report.entries:,} entries: {verdict}", style="red" if report.faults else "green")
     if report.faults:
         raise typer.Exit(ExitCode.FINDING)
 
@@ -117,12 +145,12 @@ def _print(report: TrailReport) -> None:
     )
     if report.retired_digests:
         console.print(
-            f"[yellow]not checked: {report.retired_digests:,} digests of events that retention took[/]",
+            styled("[yellow]not checked: {} digests of events that retention took[/]", f"{report.retired_digests:,}"),
             highlight=False,
         )
     if not report.faults:
-        console.print("[green]✓ the trail is intact[/]")
+        console.print(styled("[green]✓ the trail is intact[/]"))
         return
-    console.print(f"[red]✗ {len(report.faults):,} faults[/]", highlight=False)
+    console.print(styled("[red]✗ {} faults[/]", f"{len(report.faults):,}"), highlight=False)
     for fault in report.faults[:FAULTS_SHOWN_MAX]:
         console.print(f"  - {fault}", highlight=False, markup=False, soft_wrap=True)

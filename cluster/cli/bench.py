@@ -6,18 +6,18 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cluster.benchmark import Outcome, bench_settings, run
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.stack import load_settings
+from cluster.cli.terminal import SafeConsole, styled
 from schemas.errors import ReconError
 
 TRANSACTIONS_DEFAULT = 500_000  # 1.49 million events
 
-console = Console()
-errors = Console(stderr=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
 def bench(
@@ -33,7 +33,7 @@ def bench(
     """
     settings = bench_settings(load_settings())
     try:
-        outcome = run(settings, transactions, lambda text: errors.print(f"[dim]bench[/] {text}"), keep=keep)
+        outcome = run(settings, transactions, lambda text: errors.print(styled("[dim]bench[/] {}", text)), keep=keep)
     except ReconError as error:
         errors.print(f"recon: {error}", style="red", highlight=False)
         raise typer.Exit(ExitCode.NOT_READY) from None
@@ -64,6 +64,8 @@ def show(outcome: Outcome) -> None:
         table.add_row(f"CPU {name}", f"{seconds:.1f} s", f"{seconds / million:.2f} µs an event")
     table.add_row("engine CPU", f"{outcome.engine_cpu_s:.1f} s", "readers, shards, supervisor, Ray")
     table.add_row("peak memory", f"{outcome.peak_rss_mib:,} MiB", "our own processes, shared pages split")
-    verdict = "[green]verified[/]" if outcome.verified else f"[red]{outcome.differences} differences[/]"
+    verdict = (
+        styled("[green]verified[/]") if outcome.verified else styled("[red]{} differences[/]", outcome.differences)
+    )
     table.add_row("outcome", verdict, "every row against the oracle")
     console.print(table)

@@ -18,6 +18,7 @@ from cluster.chaos import CALM_S, WARM_UP_S, Fault, Saboteur, Step, Traffic, pla
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.produce import rules_in_force
 from cluster.cli.stack import load_settings
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.endpoints import Endpoints
 from cluster.oracle.verification import NothingToVerifyError, Patience, Report
 from cluster.stack.joined import NotOursError
@@ -31,8 +32,8 @@ SEED_MAX = 1_000_000_000
 SHOWN = 20
 LATE_MARGIN_MS = 1_000
 
-console = Console()
-errors = Console(stderr=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
 def chaos(
@@ -60,7 +61,7 @@ def chaos(
     endpoints = Endpoints.load(settings.state_dir)
     steps = plan_faults(chosen, seconds, kinds)
     out = errors if as_json else console
-    out.print(f"seed [bold]{chosen}[/]: {len(steps)} faults in {seconds:.0f} s", highlight=False)
+    out.print(styled("seed [bold]{}[/]: {} faults in {} s", chosen, len(steps), f"{seconds:.0f}"), highlight=False)
     try:
         saboteur = Saboteur(Stack(settings), settings, endpoints, chosen)
         pipeline.status(settings, endpoints)  # there has to be something to break
@@ -119,7 +120,7 @@ def _break(saboteur: Saboteur, steps: list[Step], traffic: Traffic, out: Console
             try:
                 what = saboteur.do(step.fault)
             except ReconError as error:
-                out.print(f"{at_s:6.1f} s  [red]✗[/] {step.fault}: {error}", highlight=False)
+                out.print(styled("{} s  [red]✗[/] {}: {}", f"{at_s:6.1f}", step.fault, error), highlight=False)
                 raise
             out.print(f"{at_s:6.1f} s  {what}", highlight=False)
             done.append({"at_s": at_s, "fault": step.fault.value, "what": what})
@@ -138,8 +139,8 @@ def _show(report: Report) -> None:
         highlight=False,
     )
     if report.clean:
-        console.print("[green]✓ no difference[/]")
+        console.print(styled("[green]✓ no difference[/]"))
         return
-    console.print(f"[red]✗ {report.findings.total:,} differences[/]", highlight=False)
+    console.print(styled("[red]✗ {} differences[/]", f"{report.findings.total:,}"), highlight=False)
     for difference in report.findings.first(SHOWN):
         console.print(f"  - {difference}", highlight=False, markup=False, soft_wrap=True)

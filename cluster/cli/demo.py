@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.produce import rules_in_force
 from cluster.cli.stack import Steps, load_settings
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.demo import DEMO_WINDOW_MS, LATE_MARGIN_MS, Traffic, Watcher, addresses, draw
 from cluster.endpoints import Endpoints
 from cluster.oracle.differences import Findings
@@ -38,7 +38,7 @@ SCENARIO_S_MIN = 10.0
 LOOK_S = 0.5
 SHOWN_PER_KIND = 3
 
-console = Console()
+console = SafeConsole()
 
 
 def demo(
@@ -84,7 +84,7 @@ def _endless(endpoints: Endpoints, rate: float, seed: int) -> bool:
     except KeyboardInterrupt:
         console.print()
     console.print(addresses(endpoints))
-    console.print("[dim]The stack is still up; stop it with[/] recon down")
+    console.print(styled("[dim]The stack is still up; stop it with[/] recon down"))
     return True
 
 
@@ -101,18 +101,18 @@ def _bounded(settings: Settings, endpoints: Endpoints, rate: float, seed: int, s
         try:
             report, planted = asyncio.run(_check(endpoints, manifest))
         except (NothingToVerifyError, ReconError, OSError) as error:
-            console.print(f"[red]✗[/] {error}")
+            console.print(styled("[red]✗[/] {}", error))
             return False
     console.print(addresses(endpoints))
     _say(planted.total == 0, f"{sum(planted.compared.values()):,} planted breaks looked for", planted)
     _say(report.clean, f"{report.log_records:,} records of the log judged anew and compared", report.findings)
     if not delivered:
-        console.print(f"[red]✗[/] a producer failed; see {settings.state_dir / 'logs' / 'producers.log'}")
+        console.print(styled("[red]✗[/] a producer failed; see {}", settings.state_dir / "logs" / "producers.log"))
     return delivered and report.clean and planted.total == 0
 
 
 def _say(fine: bool, what: str, findings: Findings) -> None:
-    console.print(f"[green]✓[/] {what}" if fine else f"[red]✗[/] {what}: {findings.total} differ")
+    console.print(styled("[green]✓[/] {}", what) if fine else styled("[red]✗[/] {}: {} differ", what, findings.total))
     for examples in findings.examples.values():
         for difference in examples[:SHOWN_PER_KIND]:
             console.print(f"    {difference}", highlight=False, soft_wrap=True)

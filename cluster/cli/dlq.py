@@ -13,10 +13,10 @@ from typing import Annotated, Any, NoReturn
 import asyncpg
 import typer
 from confluent_kafka import Producer
-from rich.console import Console
 from rich.table import Table
 
 from cluster.cli.exit_codes import ExitCode
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.database import run
 from cluster.dead_letters import LetterId, Replayed, connected, find, read_again, replay, search
 from cluster.endpoints import Endpoints
@@ -30,9 +30,9 @@ BYTES_A_LINE = 16
 REPLAY_MAX = 10_000  # at once; a longer list deserves a second look
 
 app = typer.Typer(no_args_is_help=True, help="List and replay dead letters.")
-console = Console()
-wide = console if console.is_terminal else Console(width=220)  # a pipe has no width: cut nothing short
-errors = Console(stderr=True)
+console = SafeConsole()
+wide = console if console.is_terminal else SafeConsole(width=220)  # a pipe has no width: cut nothing short
+errors = SafeConsole(stderr=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="The outcome as data.")]
 LetterArgument = Annotated[str, typer.Argument(metavar="TOPIC:PARTITION:OFFSET", help="Where in the log it was.")]
@@ -75,7 +75,7 @@ def list_(
         )
     wide.print(table)
     if not rows:
-        console.print("[dim]none[/]")
+        console.print(styled("[dim]none[/]"))
 
 
 @app.command()
@@ -105,7 +105,7 @@ def show(letter: LetterArgument, as_json: JsonOption = False) -> None:
         print(json.dumps(content, indent=2))
         return
     for name, value in (*_plain(row).items(), ("key", row["key"]), ("today", verdict)):
-        console.print(f"[bold]{name:<12}[/] ", end="")
+        console.print(styled("[bold]{}[/] ", f"{name:<12}"), end="")
         console.print(str(value), markup=False, highlight=False)
     console.print(hex_dump(payload), markup=False, highlight=False)
 
@@ -143,10 +143,10 @@ def replay_(
     else:
         for outcome in outcomes:
             mark = "[green]✓[/]" if outcome.replayed else "[red]✗[/]"
-            console.print(f"{mark} {outcome.letter}: ", end="", highlight=False)
+            console.print(styled(mark + " {}: ", outcome.letter), end="", highlight=False)
             console.print(outcome.explanation, markup=False, highlight=False)
         if not outcomes:
-            console.print("[dim]none[/]")
+            console.print(styled("[dim]none[/]"))
     if not all(outcome.replayed for outcome in outcomes):
         raise typer.Exit(ExitCode.FINDING)
 

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.console import Console
 
 from cluster import https
 from cluster.cli.exit_codes import ExitCode
+from cluster.cli.terminal import SafeConsole
 from cluster.endpoints import Endpoints, KeycloakEndpoint
 from cluster.settings import get_settings
 from schemas.errors import ReconError
@@ -30,8 +30,8 @@ RENEW_BEFORE_S = 30
 TIMEOUT_S = 30.0
 SLOWER_BY_S = 5  # RFC 8628, 3.5: what `slow_down` asks for
 
-console = Console()
-errors = Console(stderr=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
 class NotSignedInError(ReconError):

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from cluster.cli.exit_codes import ExitCode
-from cluster.files.reading import FIELDS, ColumnMap, UnusableFileError
-from cluster.files.reconcile import Reconciliation, SourceFile, check_output, readable, reconcile, write
+from cluster.cli.terminal import SafeConsole
+from cluster.files.reading import AUTO_ENCODING, FIELDS, ColumnMap, UnusableFileError
+from cluster.files.reconcile import (
+    Reconciliation,
+    SourceFile,
+    check_output,
+    check_places,
+    readable,
+    reconcile,
+    replacing,
+    write,
+)
 from cluster.files.report import for_terminal, summarize, to_markdown
 from cluster.files.values import TIME_UNITS, BadValueError, currency_code
 from schemas.errors import InvalidRulesError
 from schemas.events import DEFAULT_SOURCES, Status
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT, TIME_TOLERANCE_MS_DEFAULT, RuleSet, Tolerance
 
-console = Console()
-errors = Console(stderr=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
-def match(
+def match(  # noqa: PLR0912 - one branch an output
     files: Annotated[
         list[Path] | None,
         typer.Argument(help="Files named after their source, as in core.csv. CSV, Parquet, JSON lines."),
@@ -40,6 +51,10 @@ def match(
     status: Annotated[list[str] | None, typer.Option(help="WORD=STATUS, as in CLEARED=SUCCESS.")] = None,
     currency: Annotated[str | None, typer.Option(help="Currency of files that have no such column.")] = None,
     decimal_comma: Annotated[bool, typer.Option(help="Amounts in major units have a comma: 12,30.")] = False,
+    encoding: Annotated[
+        str, typer.Option(help="Of CSV files, as in cp1252. auto: UTF-8, or UTF-16 where the file shows it.")
+    ] = AUTO_ENCODING,
+    trim: Annotated[bool, typer.Option(help="Blanks around ids are no part of them; else ids are exact text.")] = False,
     time_unit: Annotated[str, typer.Option(help=f"Of times that are numbers: {', '.join(TIME_UNITS)}.")] = "ms",
     match_window_ms: Annotated[int, typer.Option(help="A leg that arrives later is late.")] = MATCH_WINDOW_MS_DEFAULT,
     time_tolerance_ms: Annotated[int, typer.Option(help="How far clocks may differ.")] = TIME_TOLERANCE_MS_DEFAULT,
@@ -59,10 +74,13 @@ def match(
     """Reconcile files: the same rules as the live pipeline, no services at all.
 
     Without an arrival column a row arrives at its event time; all windows have closed. Exit 0: everything agrees.
-    Exit 1: there are mismatches or rejected rows. Exit 2: a file cannot be read, or lacks a column.
+    Exit 1: there are mismatches or rejected rows, or nothing could be compared. Exit 2: a file cannot be read, or
+    lacks a column.
     """
     try:
-        chosen = _files(files or [], source or [], _map(column or [], status or [], currency, time_unit, decimal_comma))
+        maps = _map(column or [], status or [], currency, time_unit, decimal_comma)
+        maps = {name: replace(one, encoding=encoding, trim=trim) for name, one in maps.items()}
+        chosen = _files(files or [], source or [], maps)
         default, by_currency = _tolerances(tolerance or [])
         rules = RuleSet(
             match_window_ms=match_window_ms,
@@ -72,6 +90,7 @@ def match(
         )
         if out is not None:
             check_output(out)
+        check_places([file.path for file in chosen], {"--out": out, "--report": report, "--rejects": rejects})
         outcome = reconcile(chosen, rules, [name.upper() for name in optional or []])
     except (UnusableFileError, BadValueError, InvalidRulesError, OSError) as error:
         _fail(str(error))
@@ -79,10 +98,12 @@ def match(
         write(readable(outcome), out)
     if outcome.rejects:
         _write_rejects(outcome, rejects)
+    else:
+        rejects.unlink(missing_ok=True)  # those of an earlier run say nothing about this one
     summary = summarize(outcome)
     if report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(to_markdown(outcome, summary), encoding="utf-8")
+        with replacing(report) as fresh:
+            fresh.write_text(to_markdown(outcome, summary), encoding="utf-8", errors="backslashreplace")
     if as_json:
         print(
             json.dumps(
@@ -94,6 +115,8 @@ def match(
                     "rows": summary.rows,
                     "repeated": summary.repeated,
                     "rejected": summary.rejected,
+                    "compared": outcome.compared,
+                    "warnings": outcome.warnings,
                     "breaks": dict(summary.breaks),
                     "missing": dict(summary.missing),
                 },
@@ -105,7 +128,13 @@ def match(
         for what, path in (("results", out), ("report", report), ("rejects", rejects if outcome.rejects else None)):
             if path is not None:
                 console.print(f"{what}: {path}", highlight=False, soft_wrap=True)
-    if summary.mismatched or summary.rejected:
+    for warning in outcome.warnings:
+        errors.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
+    if not outcome.compared:
+        errors.print(
+            "recon: nothing was compared: no transaction is told of by two sources", style="red", highlight=False
+        )
+    if summary.mismatched or summary.rejected or not outcome.compared:
         raise typer.Exit(ExitCode.FINDING)
 
 
@@ -115,19 +144,28 @@ Maps = dict[str, ColumnMap]  # by source name; "" is for all others
 def _map(columns: list[str], statuses: list[str], currency: str | None, time_unit: str, decimal_comma: bool) -> Maps:
     if time_unit not in TIME_UNITS:
         _fail(f"--time-unit {time_unit!r} is not one of {', '.join(TIME_UNITS)}")
-    words = {}
+    words: dict[str, Status] = {}
     for text in statuses:
         word, _, name = text.partition("=")
         if name.upper() not in Status.__members__:
             _fail(f"--status {text!r}: {name!r} is not one of {', '.join(Status.__members__)}")
-        words[word.strip()] = Status[name.upper()]
+        key = word.strip().upper()
+        if not key:
+            _fail(f"--status {text!r} has no word before the =")
+        if words.setdefault(key, Status[name.upper()]) is not Status[name.upper()]:
+            _fail(f"--status says of {word.strip()!r} that it is {words[key].name} and {name.upper()}")
     by_source: dict[str, dict[str, str]] = {"": {}}
     for text in columns:
         left, separator, name = text.partition("=")
         source, _, field = left.rpartition(":")
         if not separator or field not in FIELDS:
-            _fail(f"--map {text!r} is not FIELD=COLUMN; fields: {', '.join(FIELDS)}")
-        by_source.setdefault(source.upper(), {})[field] = name
+            near = difflib.get_close_matches(field.strip().lower(), FIELDS, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            _fail(f"--map {text!r} is not FIELD=COLUMN{meant}; fields: {', '.join(FIELDS)}")
+        if not name.strip():
+            _fail(f"--map {text!r} has no column after the =")
+        if by_source.setdefault(source.upper(), {}).setdefault(field, name) != name:
+            _fail(f"--map says of {left!r} that it is {by_source[source.upper()][field]!r} and {name!r}")
     code = None if currency is None else currency_code(currency)
     return {
         source: ColumnMap({**by_source[""], **own}, words, code, decimal_comma, time_unit)
@@ -150,8 +188,13 @@ def _files(paths: list[Path], named: list[str], maps: Maps) -> list[SourceFile]:
         if not separator or not name or not file:
             _fail(f"--source {text!r} is not NAME=FILE")
         pairs.append((name.upper(), Path(file)))
-    if len({name for name, _ in pairs}) < 2:
+    names = {name for name, _ in pairs}
+    if len(names) < 2:
         _fail("files of at least two sources are needed")
+    for name in maps.keys() - names - {""}:
+        near = difflib.get_close_matches(name, names, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        _fail(f"--map names source {name}, of which there is no file{meant}; sources: {', '.join(sorted(names))}")
     return [SourceFile(name, path, maps.get(name, maps[""])) for name, path in pairs]
 
 
@@ -161,7 +204,7 @@ def _tolerances(texts: list[str]) -> tuple[Tolerance, dict[str, Tolerance]]:
         name, separator, amount = text.rpartition("=")
         key = currency_code(name) if separator else ""
         digits = amount.removesuffix("bp")
-        if not digits.isdigit():
+        if not (digits.isascii() and digits.isdigit()):
             _fail(f"--tolerance {text!r} is not [CURRENCY=]MINOR or [CURRENCY=]BPSbp")
         before = found.get(key, Tolerance())
         found[key] = (
@@ -174,12 +217,12 @@ def _tolerances(texts: list[str]) -> tuple[Tolerance, dict[str, Tolerance]]:
 
 
 def _write_rejects(outcome: Reconciliation, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
+    # Half a character is written as the escape that JSON has for it.
+    with replacing(path) as fresh, fresh.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for reject in outcome.rejects:
             file.write(reject.to_json() + "\n")
 
 
 def _fail(message: str) -> NoReturn:
-    errors.print(f"recon: {message}", style="red", highlight=False)
+    errors.print(f"recon: {message}", style="red", highlight=False, soft_wrap=True)
     raise typer.Exit(ExitCode.USAGE)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
 
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.stack import load_settings
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.migrate import MigrationChangedError, apply
 
-console = Console()
-errors = Console(stderr=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
 def migrate() -> None:
@@ -24,6 +24,6 @@ def migrate() -> None:
         errors.print(f"recon: {error}", style="red", highlight=False)
         raise typer.Exit(ExitCode.FINDING) from None
     for name in applied:
-        console.print(f"[green]✓[/] {name}")
+        console.print(styled("[green]✓[/] {}", name))
     if not applied:
-        console.print("[dim]nothing to do: the database is at the newest migration[/]")
+        console.print(styled("[dim]nothing to do: the database is at the newest migration[/]"))

@@ -14,11 +14,11 @@ from typing import Annotated, Any
 
 import asyncpg
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cluster.cli.exit_codes import ExitCode
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.endpoints import Endpoints
 from cluster.oracle.ledger import snapshot
 from cluster.settings import get_settings
@@ -41,8 +41,8 @@ REPEATED = (
     "For new transactions give --run NAME, another seed, or none."
 )
 
-console = Console()
-errors = Console(stderr=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
 def rules_in_force(endpoints: Endpoints) -> RuleSet | None:
@@ -225,8 +225,13 @@ def _bar(plan: Plan) -> Progress:
 
 def _show(summary: dict[str, Any]) -> None:
     console.print(
-        f"seed [bold]{summary['seed']}[/]: {summary['records']:,} records of {summary['transactions']:,} transactions "
-        f"in {summary['elapsed_s']} s",
+        styled(
+            "seed [bold]{}[/]: {} records of {} transactions in {} s",
+            summary["seed"],
+            f"{summary['records']:,}",
+            f"{summary['transactions']:,}",
+            summary["elapsed_s"],
+        ),
         highlight=False,
     )
     if "records_per_s" in summary:
@@ -242,7 +247,10 @@ def _show(summary: dict[str, Any]) -> None:
         console.print(f"manifest: {summary['manifest']}", highlight=False, soft_wrap=True)
     if not summary.get("timely", True):
         console.print(
-            f"[yellow]a record arrived {summary['behind_ms_max']} ms after its moment: what was planted around the "
-            "edge of the window may have come out differently[/]",
+            styled(
+                "[yellow]a record arrived {} ms after its moment: what was planted around the "
+                "edge of the window may have come out differently[/]",
+                summary["behind_ms_max"],
+            ),
             highlight=False,
         )

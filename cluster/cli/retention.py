@@ -7,15 +7,15 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cluster.cli.stack import load_settings
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.retention import apply
 
-console = Console()
+console = SafeConsole()
 
 
 def retention(
@@ -41,4 +41,4 @@ def retention(
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for day in days:
         table.add_row(str(day.day), f"{day.events:,}", f"{day.size_bytes / 2**20:,.1f}", day.outcome)
-    console.print(table if days else "[dim]the log has no day yet[/]")
+    console.print(table if days else styled("[dim]the log has no day yet[/]"))

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cluster import https
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.login import session_token
+from cluster.cli.terminal import SafeConsole
 from cluster.endpoints import Endpoints
 from cluster.settings import get_settings
 from schemas.errors import ReconError
@@ -23,7 +23,7 @@ from schemas.money import CURRENCY_EXPONENTS, format_minor
 TIMEOUT_S = 90.0  # a backtest over a hundred thousand transactions takes its time
 
 app = typer.Typer(no_args_is_help=True)
-console = Console()
+console = SafeConsole()
 
 TokenFile = Annotated[
     Path | None, typer.Option("--token-file", help="An access token instead of the session of `recon login`.")

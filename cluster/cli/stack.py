@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -18,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.cli.exit_codes import ExitCode
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.endpoints import Endpoints, StackNotUpError
-from cluster.settings import Settings
+from cluster.settings import Settings, read_settings
 from cluster.stack.joined import open_stack
 from cluster.stack.stack import Plan, ServiceStatus
 
@@ -46,8 +46,8 @@ _COLUMNS = {
     "sources": ["name", "topic", "expected", "events", "events_per_s", "lag", "silent"],
 }
 
-console = Console()
-errors = Console(stderr=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
 class Steps:
@@ -107,14 +107,8 @@ def _row_text(name: str, state: str, seconds: float) -> Text:
 
 
 def load_settings() -> Settings:
-    """The settings; a wrong one ends the command with a line that names its variable."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]).upper() or "setting"
-            errors.print(f"recon: RECON_{name}: {problem['msg']}", style="red", highlight=False)
-        raise typer.Exit(ExitCode.USAGE) from None
+    """The settings. A wrong one raises InvalidSettingsError, which ends the command with exit code 2."""
+    return read_settings()
 
 
 def up(
@@ -134,8 +128,10 @@ def up(
         endpoints = stack.up(Plan(keycloak=keycloak, ray=pipeline, pipeline=pipeline, api=pipeline and api))
     console.print(_endpoints_table(endpoints))
     console.print(
-        f"[dim]Passwords and client settings:[/] recon status --json   "
-        f"[dim](kept in {settings.state_dir / 'endpoints.json'})[/]",
+        styled(
+            "[dim]Passwords and client settings:[/] recon status --json   [dim](kept in {})[/]",
+            settings.state_dir / "endpoints.json",
+        ),
         soft_wrap=True,
     )
 
@@ -149,9 +145,9 @@ def down(
     with Steps(console) as steps:
         running = open_stack(settings, steps.report).down(wipe=wipe)
     if not running:
-        console.print(f"[dim]nothing was running in {settings.state_dir}[/]")
+        console.print(styled("[dim]nothing was running in {}[/]", settings.state_dir))
     if wipe and was_there:
-        console.print(f"[dim]deleted {settings.state_dir}[/]")
+        console.print(styled("[dim]deleted {}[/]", settings.state_dir))
 
 
 def status(

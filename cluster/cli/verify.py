@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import asyncpg
 import typer
-from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
 from cluster.cli.exit_codes import ExitCode
+from cluster.cli.terminal import SafeConsole, styled
 from cluster.endpoints import Endpoints
 from cluster.oracle.differences import Findings
 from cluster.oracle.ledger import snapshot
@@ -32,8 +32,8 @@ from producers.manifest import read_manifest
 
 SHOWN_DEFAULT = 20
 
-console = Console()
-errors = Console(stderr=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
 def verify(
@@ -132,7 +132,7 @@ def _print(report: Report, planted: Findings | None, show: int) -> None:
         ("retired", "records of days that retention dropped from the database"),
     ):
         if compared[name]:
-            console.print(f"[yellow]not judged: {compared[name]:,} {why}[/]", highlight=False)
+            console.print(styled("[yellow]not judged: {} {}[/]", f"{compared[name]:,}", why), highlight=False)
     _print_findings(report.findings, show)
     if planted is not None:
         total = sum(planted.compared.values())
@@ -142,9 +142,9 @@ def _print(report: Report, planted: Findings | None, show: int) -> None:
 
 def _print_findings(findings: Findings, show: int) -> None:
     if findings.total == 0:
-        console.print("[green]✓ no difference[/]")
+        console.print(styled("[green]✓ no difference[/]"))
         return
-    console.print(f"[red]✗ {findings.total:,} differences[/]", highlight=False)
+    console.print(styled("[red]✗ {} differences[/]", f"{findings.total:,}"), highlight=False)
     counts: list[tuple[str, Any]] = sorted(findings.by_kind.items())
     for kind, count in counts:
         console.print(f"  {kind}: {count:,}", highlight=False)

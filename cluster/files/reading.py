@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import hashlib
+import io
+import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +22,8 @@ import pyarrow.parquet as pq
 from cluster.files.values import (
     STATUS_WORDS,
     BadValueError,
+    Moment,
+    Unreadable,
     currency_code,
     identifier,
     major_to_minor,
@@ -36,6 +44,9 @@ FIELDS = (
     "event_time",
     "arrival",
 )
+AUTO_ENCODING = "auto"  # UTF-8, or UTF-16 where the first bytes say so
+UTF16_SAMPLE_BYTES = 4_096
+DIGEST_CHARS = 16  # of the file's SHA-256 in generated event ids: 64 bits
 PARQUET_BATCH_ROWS = 10_000
 DIALECT_SAMPLE_CHARS = 65_536
 CSV_FIELD_CHARS_MAX = 1 << 20  # a row longer than this is an unclosed quote, not a payment
@@ -55,6 +66,8 @@ class ColumnMap:
     currency: str | None = None  # for files of one currency that do not say which
     decimal_comma: bool = False
     time_unit: str = "ms"
+    encoding: str = AUTO_ENCODING  # of CSV files
+    trim: bool = False  # whether blanks around ids are no part of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +105,10 @@ class RejectedRow:
 RawRow = tuple[int, Mapping[str, Any] | None, str]  # line, columns, and a problem when there are none
 
 
-def read_rows(path: Path, source: str, mapping: ColumnMap) -> Iterator[Row | RejectedRow]:
+def read_rows(path: Path, mapping: ColumnMap) -> Iterator[Row | RejectedRow]:
     """Every row of a file in its order, taken or rejected. Raises UnusableFileError before the first row."""
-    columns, rows = _open(path)
+    columns, rows = _open(path, mapping)
+    place = _digest(path)
     fields = _resolve(path, columns, mapping)
     words = {**STATUS_WORDS, **{word.upper(): status for word, status in mapping.statuses.items()}}
     for line, content, problem in rows:
@@ -102,7 +116,7 @@ def read_rows(path: Path, source: str, mapping: ColumnMap) -> Iterator[Row | Rej
             yield RejectedRow(path.name, line, problem, content)
             continue
         try:
-            yield _row(line, content, fields, source, mapping, words)
+            yield _row(line, content, fields, place, mapping, words)
         except BadValueError as error:
             yield RejectedRow(path.name, line, str(error), content)
 
@@ -111,7 +125,7 @@ def _row(
     line: int,
     content: Mapping[str, Any],
     fields: Mapping[str, str],
-    source: str,
+    place: str,
     mapping: ColumnMap,
     words: Mapping[str, Status],
 ) -> Row:
@@ -126,8 +140,11 @@ def _row(
     event_time = time_ms("event_time", get("event_time"), mapping.time_unit)
     return Row(
         line=line,
-        txn_id=identifier("txn_id", get("txn_id")),
-        event_id=identifier("event_id", get("event_id")) if "event_id" in fields else f"{source}-line-{line}",
+        txn_id=identifier("txn_id", get("txn_id"), trim=mapping.trim),
+        # Without an id of its own a row is identified by its place: the file, by its content, and the line.
+        event_id=(
+            identifier("event_id", get("event_id"), trim=mapping.trim) if "event_id" in fields else f"{place}:{line}"
+        ),
         amount_minor=amount,
         currency=currency,
         status=status_of(get("status"), words) if "status" in fields else Status.SUCCESS,
@@ -139,9 +156,12 @@ def _row(
 def _resolve(path: Path, columns: list[str], mapping: ColumnMap) -> dict[str, str]:
     """Which column holds which field. Raises UnusableFileError when one is wanted that the file does not have."""
     by_name = {column.strip().lower(): column for column in columns}
+    twice = [name for name, count in Counter(column.strip().lower() for column in columns).items() if count > 1]
+    if twice:
+        raise UnusableFileError(f"{path.name}: more than one column is called {', '.join(map(repr, twice))}")
     fields = {}
     for name in FIELDS:
-        wanted = mapping.columns.get(name, name)
+        wanted = mapping.columns.get(name, name).strip()
         if wanted.lower() in by_name:
             fields[name] = by_name[wanted.lower()]
         elif name in mapping.columns:
@@ -165,8 +185,13 @@ def _resolve(path: Path, columns: list[str], mapping: ColumnMap) -> dict[str, st
     return fields
 
 
-def _open(path: Path) -> tuple[list[str], Iterator[RawRow]]:
-    readers: dict[str, Callable[[Path], tuple[list[str], Iterator[RawRow]]]] = {
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_CHARS]
+
+
+def _open(path: Path, mapping: ColumnMap) -> tuple[list[str], Iterator[RawRow]]:
+    readers: dict[str, Callable[[Path, ColumnMap], tuple[list[str], Iterator[RawRow]]]] = {
         ".csv": _open_csv,
         ".tsv": _open_csv,
         ".txt": _open_csv,
@@ -179,46 +204,96 @@ def _open(path: Path) -> tuple[list[str], Iterator[RawRow]]:
     if reader is None:
         raise UnusableFileError(f"{path.name}: {path.suffix or 'no suffix'} is not one of {', '.join(readers)}")
     try:
-        return reader(path)
-    except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
+        return reader(path, mapping)
+    except (OSError, pa.ArrowException, csv.Error, UnicodeError, LookupError) as error:
         raise UnusableFileError(f"{path.name}: {error}") from error
 
 
-def _open_csv(path: Path) -> tuple[list[str], Iterator[RawRow]]:
+def _open_csv(path: Path, mapping: ColumnMap) -> tuple[list[str], Iterator[RawRow]]:
     csv.field_size_limit(CSV_FIELD_CHARS_MAX)
-    # Bytes that are no UTF-8 become surrogates, which no id may hold: such a row is rejected, not the file.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as sample:
+    encoding = _encoding_of(path, mapping.encoding)
+    with _text_of(path, encoding) as sample:
         start = sample.read(DIALECT_SAMPLE_CHARS)
     if not start.strip():
         raise UnusableFileError(f"{path.name} is empty")
-    heading = start.splitlines()[0]
-    delimiter = max(DELIMITERS, key=heading.count)
-    columns = next(csv.reader([heading], delimiter=delimiter))
-    return columns, _csv_rows(path, columns, delimiter)
+    hint = re.match(r"sep=(.)\r?\n", start, re.IGNORECASE)  # how some spreadsheets name the delimiter
+    delimiter = hint[1] if hint else _delimiter_of(start)
+    rows = csv.reader(io.StringIO(start[hint.end() if hint else 0 :], newline=""), delimiter=delimiter)
+    columns = next(cells for cells in rows if any(cell.strip() for cell in cells))
+    while columns and not columns[-1].strip():
+        columns.pop()  # a delimiter after the last heading
+    named = [column if column.strip() else f"column {at + 1}" for at, column in enumerate(columns)]
+    return named, _csv_rows(path, named, delimiter, encoding, skip_hint=hint is not None)
 
 
-def _csv_rows(path: Path, columns: list[str], delimiter: str) -> Iterator[RawRow]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+def _encoding_of(path: Path, wanted: str) -> str:
+    """The encoding to read with. Raises LookupError for one that Python does not know."""
+    if wanted != AUTO_ENCODING:
+        codecs.lookup(wanted)
+        return wanted
+    with path.open("rb") as file:
+        start = file.read(UTF16_SAMPLE_BYTES)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    # Without a mark: in UTF-16 the other half of every ASCII character is a zero, and text has no zeros.
+    pairs = len(start) // 2
+    if pairs and start[1::2].count(0) > pairs * 0.7 and not start[0::2].count(0):
+        return "utf-16-le"
+    if pairs and start[0::2].count(0) > pairs * 0.7 and not start[1::2].count(0):
+        return "utf-16-be"
+    return "utf-8-sig"
+
+
+def _text_of(path: Path, encoding: str) -> io.TextIOWrapper:
+    # Bytes that are not of the encoding become surrogates, which no id may hold: such a row is rejected, not the file.
+    return path.open(encoding=encoding, errors="surrogateescape", newline="")
+
+
+def _delimiter_of(start: str) -> str:
+    """The delimiter that the heading has most often, outside of quotes."""
+    counts: Counter[str] = Counter()
+    in_quotes = False
+    for char in start.lstrip("\r\n"):
+        if char == '"':
+            in_quotes = not in_quotes
+        elif not in_quotes and char in "\r\n":
+            break
+        elif not in_quotes:
+            counts[char] += 1
+    return max(DELIMITERS, key=lambda delimiter: counts[delimiter])
+
+
+def _csv_rows(path: Path, columns: list[str], delimiter: str, encoding: str, *, skip_hint: bool) -> Iterator[RawRow]:
+    with _text_of(path, encoding) as lines:
+        if skip_hint:
+            next(lines)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        next(reader)
+        before = int(skip_hint)
+        has_heading = False
         while True:
-            line = reader.line_num + 1
+            line = before + reader.line_num + 1
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
                 # An open quote swallows what follows, to the next quote or the end of the file: say how far.
-                yield line, None, f"not CSV: {error} (lines {line} to {reader.line_num})"
+                yield line, None, f"not CSV: {error} (lines {line} to {before + reader.line_num})"
                 continue
-            if not cells:
-                continue  # an empty line is no row
+            if not any(cell.strip() for cell in cells):
+                continue  # an empty line is no row, and neither are delimiters alone
+            if not has_heading:
+                has_heading = True
+                continue
+            while len(cells) > len(columns) and not cells[-1].strip():
+                cells.pop()  # a delimiter after the last cell
             content = dict(zip(columns, cells, strict=False))
             if len(cells) != len(columns):
                 content |= {f"column {at + 1}": cell for at, cell in enumerate(cells) if at >= len(columns)}
                 yield line, _printable(content), f"{len(cells)} cells where the heading has {len(columns)}"
             elif any("\udc80" <= char <= "\udcff" for cell in cells for char in cell if not cell.isascii()):
-                yield line, _printable(content), "not UTF-8"
+                named = "UTF-8" if encoding == "utf-8-sig" else encoding
+                yield line, _printable(content), f"not {named}; for another encoding say --encoding, as in cp1252"
             else:
                 yield line, content, ""
 
@@ -229,35 +304,81 @@ def _printable(content: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _open_parquet(path: Path) -> tuple[list[str], Iterator[RawRow]]:
-    file = pq.ParquetFile(path)
+def _open_parquet(path: Path, _mapping: ColumnMap) -> tuple[list[str], Iterator[RawRow]]:
+    # INT96 has no range of its own; in microseconds it holds every year that a payment can have.
+    file = pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
     return list(file.schema_arrow.names), _parquet_rows(file)
 
 
 def _parquet_rows(file: pq.ParquetFile) -> Iterator[RawRow]:
+    names = file.schema_arrow.names
     line = 0
     for batch in file.iter_batches(PARQUET_BATCH_ROWS):
-        for content in batch.to_pylist():
+        for values in zip(*map(_plain_values, batch.columns), strict=True):
             line += 1
-            yield line, content, ""
+            yield line, dict(zip(names, values, strict=True)), ""
 
 
-def _open_jsonl(path: Path) -> tuple[list[str], Iterator[RawRow]]:
-    """The columns are those of the first object: what a later line lacks, it is rejected for."""
+# Parts of a millisecond that a unit of time has, and milliseconds in a unit.
+_UNIT_MS = {"s": (1, 1_000), "ms": (1, 1), "us": (1_000, 1), "ns": (1_000_000, 1)}
+
+
+def _plain_values(array: Any) -> Sequence[Any]:
+    """A column's values. One that Python cannot hold is no error here: it matters only where it is wanted."""
+    kind = array.type
+    try:
+        if pa.types.is_dictionary(kind):
+            return _plain_values(array.dictionary_decode())
+        if pa.types.is_timestamp(kind):
+            parts, factor = _UNIT_MS[kind.unit]
+            whole = array.cast(pa.int64()).to_pylist()
+            return [None if value is None else Moment(value // parts * factor) for value in whole]
+        if pa.types.is_date(kind):
+            days = array.cast(pa.date32()).cast(pa.int32()).to_pylist()
+            return [None if value is None else Moment(value * 86_400_000) for value in days]
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+            return [None if value is None else _text_or_not(value) for value in array.to_pylist()]
+        values: Sequence[Any] = array.to_pylist()
+    except (pa.ArrowException, ValueError, OverflowError, KeyError, LookupError, UnicodeError) as error:
+        return list(itertools.repeat(Unreadable(f"{type(error).__name__}: {error}"[:200]), len(array)))
+    return values
+
+
+def _text_or_not(value: bytes) -> str | Unreadable:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return Unreadable(f"bytes that are no UTF-8 text: {value[:16].hex(' ')}")
+
+
+def _open_jsonl(path: Path, _mapping: ColumnMap) -> tuple[list[str], Iterator[RawRow]]:
+    """The columns are those of all objects: a row that lacks one that others have is rejected for it."""
+    columns: dict[str, None] = {}
     for _, content, _ in _jsonl_rows(path):
         if content is not None:
-            return list(content), _jsonl_rows(path)
-    raise UnusableFileError(f"{path.name} has no JSON object")
+            columns.update(dict.fromkeys(content))
+    if not columns:
+        raise UnusableFileError(f"{path.name} has no JSON object")
+    return list(columns), _jsonl_rows(path)
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        raise ValueError(f"the name {twice[0][:40]!r} occurs twice in one object")
+    return content
 
 
 def _jsonl_rows(path: Path) -> Iterator[RawRow]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
+            text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if not text.strip():
                 continue
             try:
                 # Numbers with a point become decimals at once, so that no amount ever passes through a float.
-                content = json.loads(line, parse_float=Decimal)
+                content = json.loads(text, parse_float=Decimal, object_pairs_hook=_unique_names)
             except (ValueError, RecursionError) as error:
                 yield number, None, f"not JSON: {error}"
                 continue

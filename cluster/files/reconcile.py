@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import polars as pl
 from actors.matching.decide import decide
 from actors.matching.frames import EVENT_SCHEMA
 from cluster.files.reading import ColumnMap, RejectedRow, Row, UnusableFileError, read_rows
-from schemas.events import SourceSpec, key_group_of
+from cluster.files.values import looks_rounded
+from schemas.events import SOURCES_MAX, SourceSpec, key_group_of
 from schemas.rules import Rulebook, RuleSet
 from schemas.verdicts import Verdict, break_names, source_names, unpack_legs
 
@@ -37,6 +40,8 @@ class Reconciliation:
     rows: dict[str, int]  # accepted, by source
     repeated: int  # rows that repeat an event id of their source
     rejects: list[RejectedRow]
+    compared: int = 0  # transactions of which two sources or more tell
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -83,21 +88,35 @@ def reconcile(files: Sequence[SourceFile], rules: RuleSet, optional: Iterable[st
     expected = tuple(name for name in names if name not in left_out)
     if not expected:
         raise UnusableFileError("at least one source must be expected")
+    if len(names) > SOURCES_MAX:
+        raise UnusableFileError(f"{len(names)} sources; at most {SOURCES_MAX} are compared at once")
     sources = tuple(SourceSpec(name, name.lower(), name in expected) for name in names)
     applied = RuleSet.from_json(rules.version, 0, {**rules.to_json(), "expected_sources": list(expected)})
     columns, rejects = _Columns(), list[RejectedRow]()
     rows = dict.fromkeys(names, 0)
+    warnings: list[str] = []
     for file in files:
+        rounded: list[Row] = []
         source_id = names.index(file.source)
-        for row in read_rows(file.path, file.source, file.mapping):
+        for row in read_rows(file.path, file.mapping):
             if isinstance(row, RejectedRow):
                 rejects.append(row)
             else:
                 columns.add(source_id, row)
                 rows[file.source] += 1
+                if looks_rounded(row.txn_id):
+                    rounded.append(row)
+        if rounded:
+            warnings.append(
+                f"{file.path.name}: {len(rounded)} ids look like numbers that a spreadsheet has rounded, "
+                f"the first in line {rounded[0].line}: {rounded[0].txn_id}; different payments may share one"
+            )
     results = decide(columns.frame(), Rulebook([applied]), sources, [ALL_READ_MS] * len(sources)).sort("txn_id")
     distinct = int(results["event_seqs"].list.len().sum() or 0)
-    return Reconciliation(sources, applied, results, rows, columns.count - distinct, rejects)
+    compared = int((results["present"].bitwise_count_ones() > 1).sum())
+    return Reconciliation(
+        sources, applied, results, rows, columns.count - distinct, rejects, compared=compared, warnings=warnings
+    )
 
 
 def readable(outcome: Reconciliation) -> pl.DataFrame:
@@ -141,18 +160,64 @@ def readable(outcome: Reconciliation) -> pl.DataFrame:
 
 
 def write(frame: pl.DataFrame, path: Path) -> None:
-    """Write readable results in the format of the suffix. Raises UnusableFileError for another one."""
+    """Write readable results in the format of the suffix, whole or not at all.
+
+    Raises UnusableFileError for another format.
+    """
+    with replacing(path) as fresh:
+        _write(frame, fresh, path)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; it takes the place of `path` once the block has ended well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    match path.suffix.lower():
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        yield fresh
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+# What a spreadsheet takes for a formula. An apostrophe before it makes it text.
+_FORMULA = r"^[=+\-@\t\r]"
+_CONTROL = r"[\x00-\x1f\x7f-\x9f]"
+
+
+def _as_cells(frame: pl.DataFrame) -> pl.DataFrame:
+    """Text that no spreadsheet takes for a formula and no terminal for a command; Parquet and JSON keep it as it is."""
+    for name in [name for name, dtype in frame.schema.items() if dtype == pl.String]:
+        text = pl.col(name)
+        safe = pl.when(text.str.contains(_FORMULA)).then(pl.concat_str(pl.lit("'"), text)).otherwise(text)
+        frame = frame.with_columns(safe.str.replace_all(_CONTROL, "\ufffd").alias(name))
+    return frame
+
+
+def _write(frame: pl.DataFrame, path: Path, named: Path) -> None:
+    match named.suffix.lower():
         case ".parquet" | ".pq":
             frame.write_parquet(path)
         case ".csv":
             flat = frame.with_columns(pl.col(pl.List(pl.String)).list.join(" "))
-            flat.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
+            _as_cells(flat).write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
         case ".jsonl" | ".ndjson":
             frame.with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")).write_ndjson(path)
         case suffix:
-            raise UnusableFileError(f"{path.name}: {suffix or 'no suffix'} is not one of .parquet, .csv, .jsonl")
+            raise UnusableFileError(f"{named.name}: {suffix or 'no suffix'} is not one of .parquet, .csv, .jsonl")
+
+
+def check_places(inputs: Sequence[Path], outputs: Mapping[str, Path | None]) -> None:
+    """Refuse to write over a file that is read, or two outputs into one file. Raises UnusableFileError."""
+    taken: list[tuple[str, Path]] = [("an input", path) for path in inputs]
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        for what, other in taken:
+            same = path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+            if same:
+                raise UnusableFileError(f"{option} {path} is {what} too ({other}); nothing was read or written")
+        taken.append((option, path))
 
 
 def check_output(path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -32,21 +33,70 @@ class BadValueError(ValueError):
     """A value that cannot be taken; the message says of which field and why."""
 
 
-def identifier(field: str, value: Any) -> str:
-    """An id: 1 to ID_BYTES_MAX bytes of text without NUL."""
-    text = "" if value is None else str(value).strip()
-    if not text:
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time that a file brought as such: milliseconds since 1970 UTC."""
+
+    ms: int
+
+    def __str__(self) -> str:
+        """ISO 8601 where the calendar reaches so far."""
+        try:
+            return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=self.ms)).isoformat()
+        except OverflowError:
+            return f"{self.ms} ms since 1970"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A value that a file has and that cannot be read, with the cause."""
+
+    why: str
+
+    def __str__(self) -> str:
+        """What is kept of it among the rejects."""
+        return f"unreadable ({self.why})"
+
+
+def identifier(field: str, value: Any, *, trim: bool = False) -> str:
+    """An id: 1 to ID_BYTES_MAX bytes of text without NUL, exactly as it stands unless `trim`."""
+    text = _text(field, value)
+    if trim:
+        text = text.strip()
+    if not text.strip():
         raise BadValueError(f"{field} is empty")
-    if len(text.encode(errors="surrogatepass")) > ID_BYTES_MAX:
+    if isinstance(value, float | bool | dict | list):
+        raise BadValueError(f"{field} {text[:40]!r} is no text and no whole number")
+    if len(text.encode()) > ID_BYTES_MAX:
         raise BadValueError(f"{field} is longer than {ID_BYTES_MAX} bytes")
     if "\0" in text:
         raise BadValueError(f"{field} has a NUL")
     return text
 
 
+_SCIENTIFIC = re.compile(r"[0-9](\.[0-9]+)?[eE]\+?[0-9]{1,3}")
+
+
+def looks_rounded(text: str) -> bool:
+    """Whether an id looks like a number that a spreadsheet has rounded: 1.23E+15 stands for many ids."""
+    return _SCIENTIFIC.fullmatch(text) is not None
+
+
+def _text(field: str, value: Any) -> str:
+    """A value as text. Raises BadValueError for one that is none."""
+    if isinstance(value, Unreadable):
+        raise BadValueError(f"{field} cannot be read: {value.why}")
+    text = "" if value is None else str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadValueError(f"{field} has half a character (a lone surrogate)") from None
+    return text
+
+
 def currency_code(value: Any) -> str:
     """An ISO 4217 code; case does not matter."""
-    text = "" if value is None else str(value).strip().upper()
+    text = _text("currency", value).strip().upper()
     if text not in CURRENCY_EXPONENTS:
         raise BadValueError(f"currency {text[:20]!r} is no currency of ISO 4217 with a minor unit")
     return text
@@ -89,7 +139,7 @@ def _with_point(text: str) -> str:
 def _decimal(field: str, value: Any) -> Decimal:
     if isinstance(value, float):
         raise BadValueError(f"{field} is a floating-point number, which cannot hold money exactly")
-    text = "" if value is None else str(value).strip()
+    text = _text(field, value).strip()
     if not text:
         raise BadValueError(f"{field} is empty")
     # Decimals that a file brought as such may print with an exponent; text is digits and a point, or no amount.
@@ -109,11 +159,14 @@ def _in_range(amount_minor: int) -> int:
 
 def status_of(value: Any, words: Mapping[str, Status]) -> Status:
     """A status by its word; case does not matter."""
-    text = "" if value is None else str(value).strip().upper()
+    text = _text("status", value).strip().upper()
     try:
         return words[text]
     except KeyError:
         raise BadValueError(f"status {text[:40]!r} is not known; name it with --status {text[:40]}=SUCCESS") from None
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,30}")
 
 
 def time_ms(field: str, value: Any, unit: str = "ms") -> int:
@@ -122,15 +175,19 @@ def time_ms(field: str, value: Any, unit: str = "ms") -> int:
         return _plausible(field, _from_datetime(value))
     if isinstance(value, date):
         return _plausible(field, _from_datetime(datetime(value.year, value.month, value.day, tzinfo=UTC)))
-    text = "" if value is None else str(value).strip()
+    if isinstance(value, Moment):
+        return _plausible(field, value.ms)
+    text = _text(field, value).strip()
     if not text:
         raise BadValueError(f"{field} is empty")
-    if text.lstrip("-").isdigit():
-        number = int(text[:20])
+    if isinstance(value, float | bool):
+        raise BadValueError(f"{field} {text[:40]!r} is no whole number")
+    if _WHOLE.fullmatch(text):
+        number = int(text)
         return _plausible(field, {"s": number * 1_000, "ms": number, "us": number // 1_000}[unit])
     try:
         return _plausible(field, _from_datetime(datetime.fromisoformat(text)))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         if isinstance(error, BadValueError):
             raise
         raise BadValueError(f"{field} {text[:40]!r} is neither ISO 8601 nor a whole number") from None

@@ -5,17 +5,15 @@ The reasons are tried in the order in which `schemas.errors.DeadLetterReason` li
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-import fastavro
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
-from fastavro.types import Schema
 
+from cluster.oracle.avro import Branch, NotAvro, Schema, read_whole
 from cluster.oracle.judge import Seen
 from schemas.errors import DeadLetterReason, RegistryUnavailableError
 from schemas.events import (
@@ -32,8 +30,47 @@ from schemas.money import CURRENCY_EXPONENTS
 HEADER_BYTES = 5
 HTTP_NOT_FOUND = 404
 
-# What the registry holds under an id: the schema's text, or None when it has none.
-RegistryLookup = Callable[[int], str | None]
+OURS = Schema(schema_text())
+OPTIONAL = {field["name"] for field in json.loads(schema_text())["fields"] if "default" in field}
+# What each field of ours holds; of an enum its name.
+FIELDS = {
+    "event_id": "text",
+    "txn_id": "text",
+    "source": "Source",
+    "amount_minor": "number",
+    "currency": "text",
+    "status": "Status",
+    "event_time": "time",
+    "account_id": "text",
+    "original_txn_id": "text or null",
+}
+SYMBOLS: dict[str, Sequence[str]] = {
+    field["name"]: field["type"].get("symbols", ()) for field in OURS.root["fields"] if isinstance(field["type"], dict)
+}
+# Logical types of a time, with their units in a millisecond; and all that change what a value is.
+TIME_UNITS = {"timestamp-millis": 1, "timestamp-micros": 1_000, "timestamp-nanos": 1_000_000}
+LOGICAL_TYPES = {
+    *TIME_UNITS,
+    *(f"local-{name}" for name in TIME_UNITS),
+    "decimal",
+    "date",
+    "duration",
+    "time-millis",
+    "time-micros",
+}
+
+REFERENCES_MAX = 100  # schemas that one schema may refer to, directly or through others
+
+
+class Registered(NamedTuple):
+    """A schema as the registry holds it, with those it refers to: each after those that it needs itself."""
+
+    text: str
+    references: tuple[str, ...] = ()
+
+
+# What the registry holds under an id, or None when it has none.
+RegistryLookup = Callable[[int], Registered | str | None]
 
 
 class Refused(Exception):  # noqa: N818 - a verdict on a record, not an error of ours
@@ -49,27 +86,34 @@ def registry_lookup(config: dict[str, Any]) -> Iterator[RegistryLookup]:
     """A lookup that asks the registry. Raises RegistryUnavailableError when it gives no answer."""
     with SchemaRegistryClient(config) as client:
 
-        def lookup(schema_id: int) -> str | None:
+        def lookup(schema_id: int) -> Registered | None:
             try:
-                text: str | None = client.get_schema(schema_id).schema_str
+                found = client.get_schema(schema_id)
+                references: dict[tuple[str, int], str] = {}
+                _collect(client, found.references or (), references)
             except SchemaRegistryError as error:
                 if error.http_status_code == HTTP_NOT_FOUND:
                     return None
                 raise RegistryUnavailableError(f"schema {schema_id}: {error}") from error
             except Exception as error:  # whatever the HTTP client raises when nobody answers
                 raise RegistryUnavailableError(f"schema {schema_id}: {error!r}") from error
-            return text or ""  # registered, and empty
+            # Registered and empty is something else than not registered.
+            return Registered(found.schema_str or "", tuple(references.values()))
 
         yield lookup
 
 
-def plain(node: Any) -> Any:
-    """A schema without logical types, so that a time stays the integer that was written."""
-    if isinstance(node, dict):
-        return {key: plain(value) for key, value in node.items() if key != "logicalType"}
-    if isinstance(node, list):
-        return [plain(value) for value in node]
-    return node
+def _collect(client: SchemaRegistryClient, wanted: Sequence[Any], found: dict[tuple[str, int], str]) -> None:
+    """Add the schemas that are referred to, the deepest first."""
+    for reference in wanted:
+        place = (reference.subject, reference.version)
+        if place in found or len(found) >= REFERENCES_MAX:
+            continue
+        schema = client.get_version(*place).schema
+        found[place] = ""  # met again below, it is not asked for again
+        _collect(client, schema.references or (), found)
+        del found[place]
+        found[place] = schema.schema_str or ""
 
 
 class Decoder:
@@ -77,7 +121,6 @@ class Decoder:
 
     def __init__(self, lookup: RegistryLookup, sources: Sequence[SourceSpec]) -> None:
         self._lookup = lookup
-        self._reader: Schema = fastavro.parse_schema(plain(json.loads(schema_text())))
         self._writers: dict[int, Schema | DeadLetterReason] = {}
         self._owner = {source.topic: (index, source.name) for index, source in enumerate(sources)}
 
@@ -117,94 +160,110 @@ class Decoder:
         writer = self._writer(schema_id)
         if isinstance(writer, DeadLetterReason):
             raise Refused(writer, f"schema id {schema_id}")
-        body = io.BytesIO(value)
-        body.seek(HEADER_BYTES)
         try:
-            record = fastavro.schemaless_reader(body, writer, self._reader)
-        except Exception as error:
-            # fastavro raises whatever the bytes provoke: EOFError, IndexError, UnicodeDecodeError, MemoryError, ...
-            raise Refused(DeadLetterReason.MALFORMED, repr(error)) from error
-        if body.tell() != len(value):
-            raise Refused(DeadLetterReason.MALFORMED, f"{len(value) - body.tell()} bytes beyond the record")
-        if not isinstance(record, dict):
-            raise Refused(DeadLetterReason.INCOMPATIBLE_SCHEMA)
-        if layout(writer) == layout(self._reader):
-            again = io.BytesIO()
-            fastavro.schemaless_writer(again, self._reader, record)
-            written, canonical = value[HEADER_BYTES:], again.getvalue()
-            # Same length and other bytes: fastavro took a negative index of an enum or union from the end.
-            if len(written) == len(canonical) and written != canonical:
-                raise Refused(DeadLetterReason.MALFORMED, "no such symbol or branch")
-        return record
+            written = read_whole(writer, value[HEADER_BYTES:])
+            return {name: _resolved(writer, name, written) for name in FIELDS}
+        except NotAvro as error:
+            raise Refused(DeadLetterReason.MALFORMED, str(error)) from error
 
     def _writer(self, schema_id: int) -> Schema | DeadLetterReason:
         """The schema under an id, or why nothing can be read with it; asked for once."""
         if schema_id not in self._writers:
-            text = self._lookup(schema_id)
-            if text is None:
+            found = self._lookup(schema_id)
+            if found is None:
                 self._writers[schema_id] = DeadLetterReason.UNKNOWN_SCHEMA
             else:
-                self._writers[schema_id] = self._parse(text)
+                registered = Registered(found) if isinstance(found, str) else found
+                self._writers[schema_id] = _parse(registered)
         return self._writers[schema_id]
 
-    def _parse(self, text: str) -> Schema | DeadLetterReason:
-        """The writer's schema, or INCOMPATIBLE_SCHEMA when no record of it could be read as ours."""
-        try:
-            parsed = fastavro.parse_schema(plain(json.loads(text)))
-        except Exception:  # noqa: BLE001 - a registry holds any text; what is not Avro cannot be read as ours
-            return DeadLetterReason.INCOMPATIBLE_SCHEMA
-        return parsed if can_resolve(parsed) else DeadLetterReason.INCOMPATIBLE_SCHEMA
+
+def _parse(registered: Registered) -> Schema | DeadLetterReason:
+    """The writer's schema, or INCOMPATIBLE_SCHEMA when no record of it could be read as ours."""
+    try:
+        schema = Schema(*registered)
+    except Exception:  # noqa: BLE001 - a registry holds any text; what is not Avro cannot be read as ours
+        return DeadLetterReason.INCOMPATIBLE_SCHEMA
+    return schema if can_resolve(schema) else DeadLetterReason.INCOMPATIBLE_SCHEMA
 
 
-def layout(schema: Any) -> list[tuple[str, Any]]:
-    """What decides the bytes of a record: its fields' names and types."""
-    return [(field["name"], field["type"]) for field in schema["fields"]]
-
-
-def can_resolve(writer: Any) -> bool:
-    """Whether records of `writer` can be read as TransactionEvents: every field without a default is there, same kind.
+def can_resolve(schema: Schema) -> bool:
+    """Whether records of this schema can be read as TransactionEvents: every field without a default is there and fits.
 
     The rules are those of the Avro specification, "Schema Resolution", as far as our flat record needs them.
     """
-    ours = plain(json.loads(schema_text()))
-    if (
-        not isinstance(writer, dict)
-        or writer.get("type") != "record"
-        or writer.get("name", "").split(".")[-1] != (ours["name"])
-    ):
+    if schema.kind(schema.root) != "record" or _last(schema.root["name"]) != _last(OURS.root["name"]):
         return False
-    enums = enum_names(writer)
-    theirs = {field["name"]: field["type"] for field in writer["fields"]}
-    for field in ours["fields"]:
-        if field["name"] not in theirs:
-            if "default" not in field:
+    theirs = {field["name"]: field["type"] for field in schema.root["fields"]}
+    for name, wanted in FIELDS.items():
+        if name not in theirs:
+            if name not in OPTIONAL:
                 return False
-        elif not _promotable(theirs[field["name"]], field["type"], enums):
+            continue
+        fitting = [branch for branch in _branches(schema, theirs[name]) if _fits(schema, branch, wanted)]
+        # Two units of time in one union: of a number that was written nobody could say which it is, once resolved.
+        if not fitting or (wanted == "time" and len({_unit(schema, branch) for branch in fitting}) > 1):
             return False
     return True
 
 
-def enum_names(node: Any) -> set[str]:
-    """Names under which enums are defined anywhere in a schema; a field may refer to one by its name alone."""
-    if isinstance(node, list):
-        return set().union(*map(enum_names, node))
-    if not isinstance(node, dict):
-        return set()
-    own = {node["name"]} if node.get("type") == "enum" else set()
-    return own.union(*(enum_names(node.get(part)) for part in ("type", "fields", "items", "values")))
+def _branches(schema: Schema, node: Any) -> list[Any]:
+    resolved = schema.resolve(node)
+    return resolved if isinstance(resolved, list) else [resolved]
 
 
-def _promotable(writer: Any, reader: Any, enums: set[str]) -> bool:
-    if isinstance(writer, list):  # a union resolves by the branch that was written
-        return any(_promotable(branch, reader, enums) for branch in writer)
-    if isinstance(reader, list):
-        return any(_promotable(writer, branch, enums) for branch in reader)
-    wanted = reader["type"] if isinstance(reader, dict) else reader
-    kind = writer["type"] if isinstance(writer, dict) else writer
-    if wanted == "enum":
-        name = writer["name"] if kind == "enum" else kind if kind in enums else ""
-        return bool(name.split(".")[-1] == reader["name"].split(".")[-1])
-    return kind == wanted or (kind, wanted) in {("int", "long"), ("bytes", "string"), ("string", "bytes")}
+def _fits(schema: Schema, node: Any, wanted: str) -> bool:
+    """Whether a value of this type (no union) can be one of ours."""
+    kind, logical = schema.kind(node), _logical(schema, node)
+    match wanted:
+        case "time":
+            return kind in {"int", "long"} and (logical in TIME_UNITS or logical not in LOGICAL_TYPES)
+        case "number":
+            return kind in {"int", "long"} and logical not in LOGICAL_TYPES
+        case "text":
+            return kind in {"string", "bytes"} and logical not in LOGICAL_TYPES
+        case "text or null":
+            return kind == "null" or (kind in {"string", "bytes"} and logical not in LOGICAL_TYPES)
+        case enum:
+            return kind == "enum" and _last(schema.resolve(node)["name"]) == enum
+
+
+def _logical(schema: Schema, node: Any) -> str | None:
+    resolved = schema.resolve(node)
+    found = resolved.get("logicalType") if isinstance(resolved, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _unit(schema: Schema, node: Any) -> int:
+    """How many of its units are a millisecond."""
+    return TIME_UNITS.get(_logical(schema, node) or "", 1)
+
+
+def _resolved(schema: Schema, name: str, written: dict[str, Any]) -> Any:
+    """One field of ours from a record as it was written."""
+    if name not in written:
+        return None
+    node = next(field["type"] for field in schema.root["fields"] if field["name"] == name)
+    value = written[name]
+    if isinstance(value, Branch):
+        node, value = value.node, value.value
+    wanted = FIELDS[name]
+    if not _fits(schema, node, wanted):
+        raise NotAvro(f"{name} was written as {schema.kind(node)}")
+    if wanted == "time":
+        return value // _unit(schema, node)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise NotAvro(f"{name} is not UTF-8") from error
+    if schema.kind(node) == "enum" and value not in SYMBOLS[name]:
+        raise NotAvro(f"{name} has no symbol {value}")
+    return value
+
+
+def _last(name: str) -> str:
+    return name.rsplit(".", maxsplit=1)[-1]
 
 
 def _check_id(name: str, value: str | None) -> None:

@@ -2,8 +2,9 @@
 
 Rules, in the order in which they are applied:
 
-1. Of events with the same (source, event_id) the first by (arrival, partition, offset) counts; the rest are
-   redeliveries.
+1. Of events with the same (source, event_id) and the same content (amount, currency, status, event_time) the first by
+   (arrival, partition, offset) counts; the rest are redeliveries. The same event_id with other content is another
+   event.
 2. The window opens at the first arrival a0 and closes at a0 + match_window. The rules are those in force at a0.
 3. A source's leg is its latest event by (event_time, arrival, offset, partition). From each event of a source to the
    next: a legal progress of status with the same amount and currency is an update, the same status with the same amount
@@ -102,10 +103,17 @@ def _own_order(event: Seen) -> tuple[int, int, int, int]:
 
 def mark_redeliveries(events: Iterable[Seen]) -> list[Seen]:
     """Set `redelivery` on every event; return the distinct ones in order of arrival (rule 1)."""
-    known: set[tuple[int, str]] = set()
+    known: set[tuple[int, str, int, str, Status, int]] = set()
     distinct = []
     for event in sorted(events, key=_arrival_order):
-        identity = (event.source, event.event_id)
+        identity = (
+            event.source,
+            event.event_id,
+            event.amount_minor,
+            event.currency,
+            event.status,
+            event.event_time,
+        )
         event.redelivery = identity in known
         if not event.redelivery:
             known.add(identity)

@@ -43,6 +43,14 @@ class Ledger:
         rows = await self._connection.fetch(SQL["sources"])
         return tuple(SourceSpec(row["name"], row["topic"], row["expected"]) for row in rows)
 
+    async def topic_bases(self) -> dict[tuple[str, int], int]:
+        """By topic and partition what the ledger adds to Kafka's offsets, for topics that were made anew."""
+        return {
+            (row["topic"], int(partition)): base
+            for row in await self._connection.fetch(SQL["topic_bases"])
+            for partition, base in json.loads(row["bases"]).items()
+        }
+
     async def rulebook(self) -> Rulebook:
         """The rule sets in force."""
         rows = await self._connection.fetch(SQL["rule_sets"])

@@ -12,6 +12,10 @@ select key_group_from, key_group_to, epoch, next_seq, low_seq, positions::text a
        watermarks::text as watermarks
 from checkpoints order by key_group_from
 
+-- name: topic_bases
+-- What is added to Kafka's offsets of each topic's incarnation in force.
+select distinct on (topic) topic, bases::text as bases from log_topics order by topic, incarnation desc
+
 -- name: raw_events
 -- Every stored event of a range of key groups.
 select key_group, seq, txn_id, source, event_id, amount_minor, currency, status,

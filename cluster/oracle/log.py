@@ -161,7 +161,15 @@ class Spool:
 class LogReader:
     """Reads all partitions of the topics; `read_to` may be called again and goes on where it stopped."""
 
-    def __init__(self, kafka: Mapping[str, Any], topics: list[str], decoder: Decoder) -> None:
+    def __init__(
+        self,
+        kafka: Mapping[str, Any],
+        topics: list[str],
+        decoder: Decoder,
+        bases: Mapping[Position, int] | None = None,
+    ) -> None:
+        """`bases` is what the ledger adds to Kafka's offsets; all offsets here are the ledger's."""
+        self._bases = bases or {}
         self._topics = topics
         self._decoder = decoder
         self._next: dict[Position, int] = {}
@@ -193,10 +201,13 @@ class LogReader:
                     low, high = self._consumer.get_watermark_offsets(
                         TopicPartition(topic, partition), timeout=OFFSETS_TIMEOUT_S
                     )
-                    found[topic, partition] = Extent(low, high)
+                    base = self._bases.get((topic, partition), 0)
+                    found[topic, partition] = Extent(low + base, high + base)
         except KafkaException as error:
             raise LogUnavailableError(str(error)) from error
-        return found
+        # A topic that was made anew with fewer partitions: of the others Kafka has nothing any more.
+        gone = {position: Extent(base, base) for position, base in self._bases.items() if position[0] in self._topics}
+        return {**gone, **found}
 
     def read_to(
         self, extents: Mapping[Position, Extent], spool: Spool, on_progress: Callable[[int], None] = lambda _: None
@@ -208,8 +219,11 @@ class LogReader:
             if max(self._next.get(position, 0), extent.low) < extent.high
         }
         wanted = [
-            TopicPartition(topic, partition, self._next.get((topic, partition), OFFSET_BEGINNING))
-            for topic, partition in open_partitions
+            TopicPartition(
+                *position,
+                self._next[position] - self._bases.get(position, 0) if position in self._next else OFFSET_BEGINNING,
+            )
+            for position in open_partitions
         ]
         self._consumer.assign(wanted)
         if wanted:
@@ -221,7 +235,7 @@ class LogReader:
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the documented name
                     raise LogUnavailableError(f"{message.topic()}[{message.partition()}]: {error}")
                 heard = time.monotonic()
-                position, offset = _where(message)
+                position, offset = self._where(message)
                 end = open_partitions.get(position)
                 if end is None:
                     continue  # beyond what was asked for; it is read again when it is
@@ -238,8 +252,14 @@ class LogReader:
                 raise LogUnavailableError(f"nothing came for {STALL_S:.0f} s; still open: {sorted(open_partitions)}")
         return count
 
+    def _where(self, message: Message) -> tuple[Position, int]:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if topic is None or partition is None or offset is None:
+            raise LogUnavailableError("a message without a place in the log")
+        return (topic, partition), offset + self._bases.get((topic, partition), 0)
+
     def _take(self, message: Message, spool: Spool) -> None:
-        (topic, partition), offset = _where(message)
+        (topic, partition), offset = self._where(message)
         value, key = message.value(), message.key()
         kind, arrival = message.timestamp()
         if kind != TIMESTAMP_LOG_APPEND_TIME:
@@ -250,13 +270,6 @@ class LogReader:
             spool.set_aside[topic, partition, offset] = SetAsideRecord(
                 refused.reason, arrival, _bytes(key), digest(_bytes(value))
             )
-
-
-def _where(message: Message) -> tuple[Position, int]:
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    if topic is None or partition is None or offset is None:
-        raise LogUnavailableError("a message without a place in the log")
-    return (topic, partition), offset
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

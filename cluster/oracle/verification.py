@@ -114,10 +114,11 @@ class Verification:
         self._deadline = began + self._patience.wait_s
         async with snapshot(self._access.postgres) as ledger:
             sources = await ledger.sources() or self._access.sources
+            bases = await ledger.topic_bases()
         with (
             registry_lookup(dict(self._access.registry)) as lookup,
             closing(
-                LogReader(self._access.kafka, [source.topic for source in sources], Decoder(lookup, sources))
+                LogReader(self._access.kafka, [source.topic for source in sources], Decoder(lookup, sources), bases)
             ) as reader,
         ):
             extents = await asyncio.to_thread(reader.extents)

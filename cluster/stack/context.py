@@ -34,9 +34,7 @@ class StackContext:
 
     def folder(self, name: str) -> Path:
         """A private folder of one service, made when missing."""
-        path = self.state_dir / name
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return path
+        return private_folder(self.state_dir / name)
 
     def url(self, service: str) -> str:
         """HTTPS origin of a service that browsers reach too, by the name that is in its certificate."""
@@ -67,6 +65,14 @@ class Service(Protocol):
 def clean_environment() -> dict[str, str]:
     """The few variables that a service needs; no secret of the caller's shell among them."""
     return {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | {"LC_ALL": "C.UTF-8"}
+
+
+def private_folder(path: Path) -> Path:
+    """A folder that only its owner may enter, made when missing. One that was made more open is closed."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.stat().st_uid == os.geteuid():
+        path.chmod(0o700)
+    return path
 
 
 def write_private(path: Path, content: str) -> Path:

@@ -251,9 +251,10 @@ def _rights(topics: list[str]) -> list[Any]:
     for topic in topics:
         bindings += [_allow(ResourceType.TOPIC, topic, "producer", operation) for operation in _WRITE]
         bindings += [_allow(ResourceType.TOPIC, topic, role, operation) for role in _READERS for operation in _READ]
-    # Transactions under any id: whoever may write may also write in transactions. It gives no right to any topic.
-    # Writing without duplicates (idempotence) needs no right beyond that to write.
-    bindings += [_allow(ResourceType.TRANSACTIONAL_ID, "*", "producer", operation) for operation in _WRITE]
+    # A producer may send a transaction. Its id is its own choice; idempotence is what a transaction rests on.
+    transactions = ResourceType.TRANSACTIONAL_ID
+    bindings += [_allow(transactions, "*", "producer", operation) for operation in _WRITE]
+    bindings.append(_allow(ResourceType.BROKER, "kafka-cluster", "producer", AclOperation.IDEMPOTENT_WRITE))
     groups = ResourcePatternType.PREFIXED
     bindings += [_allow(ResourceType.GROUP, GROUP_PREFIX, role, AclOperation.READ, groups) for role in _READERS]
     # Whoever looks on brings a group name of their own; it gives no right to any topic.

@@ -100,6 +100,8 @@ class Unprivileged:
         if self.account is None:
             return
         account = pwd.getpwnam(self.account)
+        # The account may pass through the folder above, and see nothing in it.
+        folder.parent.chmod(folder.parent.stat().st_mode | 0o011)
         for path in (folder, *folder.rglob("*")):
             os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
         if not _works([*self.prefix, "ls", str(folder)]):

@@ -154,8 +154,8 @@ class Processes:
         cwd: Path | None = None,
     ) -> Record:
         """Start a process in a session of its own, its output in `logs/<name>.log` (the one before: `.1`)."""
-        self._run_dir.mkdir(parents=True, exist_ok=True)
-        self._log_dir.mkdir(parents=True, exist_ok=True)
+        self._run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         log_file = self.log_file(name)
         if log_file.exists():
             log_file.replace(log_file.with_suffix(".log.1"))

@@ -29,7 +29,7 @@ COMPATIBILITY = "BACKWARD"
 ROLES: dict[RegistryRole, str] = {
     "admin": "sr-admin",
     "pipeline": "sr-readonly",
-    "producer": "sr-readonly",  # the schemas are registered by the admin; a producer only looks their ids up
+    "producer": "sr-readonly",  # `recon up` registers the schemas; a producer only looks their ids up
     "reader": "sr-readonly",
 }
 

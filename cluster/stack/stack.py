@@ -24,7 +24,7 @@ from cluster.endpoints import ApiEndpoint, Endpoints, SourceEndpoint, StackNotUp
 from cluster.settings import PORT_OFFSETS
 from cluster.stack import certificates, passwords
 from cluster.stack.artifacts import ArtifactCache
-from cluster.stack.context import Service, StackContext
+from cluster.stack.context import Service, StackContext, private_folder
 from cluster.stack.kafka import Kafka
 from cluster.stack.keycloak import Keycloak
 from cluster.stack.postgres import Postgres
@@ -126,7 +126,7 @@ class Stack:
     def context(self) -> StackContext:
         """Certificates and passwords included; made when first needed."""
         settings = self.settings
-        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(settings.state_dir)
         return StackContext(
             settings=settings,
             processes=self.processes,

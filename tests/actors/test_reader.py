@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import dataclass, field
 
+import polars as pl
 import pytest
 
 from actors.adapters.memory import (
@@ -20,16 +22,16 @@ from actors.adapters.memory import (
     MemorySpill,
 )
 from actors.matching.frames import empty
-from actors.ports import Batch, OffsetRange
+from actors.ports import Batch, Incarnation, OffsetRange
 from actors.reader import SENT_SCHEMA, PartitionReader, ReaderOptions, partitions_by_reader
 from actors.shard import MatcherShard, ShardOptions
 from producers.emission import Event
 from producers.wire import Encoder
-from schemas.codec import WriterSchema
 from schemas.errors import GapError, KafkaUnavailableError, LostRecordsError, RegistryUnavailableError, ShardLostError
 from schemas.events import DEFAULT_SOURCES, Status, key_group_of, schema_text
 from schemas.verdicts import Verdict
 from tests.actors.workbench import A0, PATIENCE_S, Clock, eventually
+from wire.events import WriterSchema
 
 CORE, GATEWAY, MOBILE = (source.topic for source in DEFAULT_SOURCES)
 WRITER = WriterSchema.parse(1, schema_text())
@@ -317,10 +319,84 @@ def test_records_that_are_gone_before_they_were_read_stop_the_reader(rig):
     with pytest.raises(LostRecordsError) as lost:
         rig.reader.locate()
     assert (lost.value.position, lost.value.earliest) == (2, 5)
-    with pytest.raises(LostRecordsError):
-        rig.reader.run()
+    rig.reader.stop()
+    rig.reader.run()
     assert rig.ended == [True]
-    assert "lost records" in rig.reader.status().trouble
+
+
+def test_lost_records_halt_it_until_an_operator_gives_them_up():
+    rig = Rig(halt_interval_ms=5)
+    rig.broker.topics[CORE][0] = [record(f"T{number}") for number in range(7)]
+    rig.shards[0].at = {(CORE, 0): 2}
+    rig.broker.starts[CORE, 0] = 5
+    known = {CORE: Incarnation(f"{CORE}-0")}
+    rig.reader._ask_incarnations = lambda: known
+    thread = threading.Thread(target=rig.reader.run)
+    thread.start()
+    eventually(lambda: rig.reader.status().trouble.startswith("halted: lost records"))
+    assert rig.shards[0].sent == []
+    known[CORE] = Incarnation(f"{CORE}-0", skipped={0: 5})
+    eventually(lambda: any(len(batch.events) for batch in rig.shards[0].sent))
+    ranges = [one for batch in rig.shards[0].sent for one in batch.ranges if (one.topic, one.partition) == (CORE, 0)]
+    assert (ranges[0].start, ranges[-1].stop) == (2, 7)
+    assert all(after.start == before.stop for before, after in itertools.pairwise(ranges))
+    assert rig.reader.status().trouble == ""
+    rig.reader.stop()
+    thread.join(PATIENCE_S)
+
+
+def test_a_topic_made_anew_halts_it_and_is_read_from_its_beginning_once_accepted():
+    rig = Rig(halt_interval_ms=5, metadata_interval_ms=0, watermark_interval_ms=0)
+    rig.broker.topics[CORE][0] = [record(f"T{number}") for number in range(3)]
+    known = {CORE: Incarnation(f"{CORE}-0")}
+    rig.reader._ask_incarnations = lambda: known
+    thread = threading.Thread(target=rig.reader.run)
+    thread.start()
+    eventually(lambda: sum(len(batch.events) for batch in rig.shards[0].sent) == 3)
+    rig.shards[0].at = {(CORE, 0): 3}
+    rig.broker.recreate(CORE)
+    for number in range(5):
+        rig.broker.append(CORE, 0, record(f"N{number}"))
+    eventually(lambda: rig.reader.status().trouble.startswith("halted: topic made anew"))
+    assert f"{CORE}-1" in rig.reader.status().trouble
+    known[CORE] = Incarnation(f"{CORE}-1", bases={0: 3})
+    eventually(lambda: sum(len(batch.events) for batch in rig.shards[0].sent) >= 8)
+    events = pl.concat([batch.events for batch in rig.shards[0].sent])
+    assert events.filter(pl.col("txn_id").str.starts_with("N"))["offset"].to_list() == [3, 4, 5, 6, 7]
+    rig.reader.stop()
+    thread.join(PATIENCE_S)
+
+
+def test_partitions_that_a_topic_made_anew_no_longer_has_hold_no_watermark_up():
+    rig = Rig(partitions=3)
+    rig.broker.recreate(CORE)
+    rig.broker.topics[CORE] = [[record("N1")]]
+    rig.reader._ask_incarnations = lambda: {CORE: Incarnation(f"{CORE}-1", bases={0: 7, 1: 5, 2: 9})}
+    rig.reader.locate()
+    rig.turn(5_000)
+    rig.turn(5_000)
+    assert {rig.last.watermarks_ms[CORE, partition] for partition in range(3)} == {A0 + 10_000 - GRACE_MS}
+    assert rig.last.partition_counts[CORE] == 1
+    rig.broker.topics[CORE].append([record("N2")])
+    with pytest.raises(KafkaUnavailableError):
+        rig.turn(5_000)
+    rig.reader.locate()
+    rig.turn(200)
+    assert [txn for batch in rig.shards[0].sent for txn in batch.events["txn_id"]] == ["N1", "N2"]
+
+
+def test_a_marker_at_the_end_is_read_too(rig):
+    rig.broker.append(CORE, 0, record("T1"))
+    rig.broker.append(CORE, 0, MemoryRecord(None, None, A0, is_marker=True))
+    rig.turn()
+    [partition] = [one for one in rig.reader.status().partitions if (one.topic, one.partition) == (CORE, 0)]
+    assert partition.position == 2
+    rig.broker.append(CORE, 0, MemoryRecord(None, None, A0, is_marker=True))
+    rig.turn(5_000)
+    assert [one.stop for one in rig.last.ranges if (one.topic, one.partition) == (CORE, 0)] == [3]
+    rig.broker.starts[CORE, 0] = 3  # all is gone, and nothing is lost
+    rig.shards[0].at = {(CORE, 0): 3}
+    rig.reader.locate()
 
 
 def test_a_new_ledger_begins_where_the_log_does(rig):

@@ -41,7 +41,7 @@ def spilling():
 
 def legs(txn_id="T1", *, at=0.0, suffix=""):
     return [
-        event(txn_id, source, at=at + index / 10, event_id=f"{source}{suffix}")
+        event(txn_id, source, at=at + index / 10, event_id=f"{source}{suffix}", clock=index / 10)
         for index, source in enumerate(NAMES[:3])
     ]
 
@@ -263,7 +263,7 @@ def test_a_retry_after_a_successor_came_is_fenced(bench):
 def test_a_redelivery_of_a_decided_transaction_is_marked(bench):
     bench.tell(*legs())
     bench.settle()
-    bench.tell(event(at=5, event_id="CORE"))
+    bench.tell(event(at=5, event_id="CORE", clock=0))
     bench.settle()
     assert bench.marked() == {("CORE", 0, 1)}
     assert bench.in_words() == "MATCHED revision=1"
@@ -309,7 +309,7 @@ def test_two_results_in_one_flush_over_a_provisional_row(bench):
 def test_a_redelivery_beside_another_event_of_a_decided_transaction_is_marked_once(bench):
     bench.tell(*legs())
     bench.wait_written()
-    bench.tell(event(at=5, event_id="CORE"), event("T1", "GATEWAY", at=5, status="REVERSED", clock=1))
+    bench.tell(event(at=5, event_id="CORE", clock=0), event("T1", "GATEWAY", at=5, status="REVERSED", clock=1))
     bench.wait_written()
     bench.settle()
     assert bench.marked() == {("CORE", 0, 1)}
@@ -398,7 +398,7 @@ def test_a_rebuild_waits_for_what_was_decided_without_a_new_event(spilling, monk
     """A redelivery whose mark is still on its way would come back as an open event, and be marked twice."""
     spilling.tell(*legs("T2"))
     spill_one(spilling)
-    spilling.tell(event("T2", at=5, event_id="CORE"))
+    spilling.tell(event("T2", at=5, event_id="CORE", clock=0))
     spilling.wait_written()
     release, flush = threading.Event(), MemoryLedger.flush
 

@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -192,6 +193,29 @@ def test_verification_finds_a_whole_chain_and_goes_on_from_there(as_user: User) 
     again = as_user("adam").post("/audit/verify", json={}).json()
     assert 1 <= again["entries"] <= 5
     assert again["intact"] is True
+
+
+def test_an_intact_chain_is_never_called_broken_while_entries_are_written(as_user: User) -> None:
+    """Entries and the heads recorded apart from them are compared as they were at one moment."""
+    stop = threading.Event()
+
+    def write() -> None:
+        reader = as_user("vera")
+        while not stop.is_set():
+            reader.get("/transactions")
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    try:
+        reports = [as_user("adam").post("/audit/verify", json={"from_start": True}).json() for _ in range(25)]
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    problems = [item["problem"] for report in reports for item in report["items"] if not item["intact"]]
+    assert problems == []
+    assert reports[-1]["items"] != reports[0]["items"]  # the chain grew meanwhile
 
 
 TAMPERINGS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from api.dashboard import Dashboard, takes_gzip
+from api.dashboard import PAGES, Dashboard, takes_gzip
 from cluster import dashboard_build
 
 SCRIPT = "export const words = [" + ", ".join(f'"word {at}"' for at in range(400)) + "];"
@@ -84,6 +85,37 @@ async def test_each_form_is_confirmed_by_its_own_tag(http: httpx.AsyncClient) ->
         assert (again.status_code, again.content, again.headers["vary"]) == (304, b"", "Accept-Encoding")
     assert tags["plain"] != tags["packed"]
     assert (await http.get("/transactions", headers={**GZIP, "If-None-Match": tags["plain"]})).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/live", "/transactions/T1.2", "/transactions/a%2Fb", "/signed-out", "/rules"])
+async def test_the_dashboard_s_own_addresses_give_its_page(http: httpx.AsyncClient, path: str) -> None:
+    answer = await http.get(path, headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.text) == (200, PAGE)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//api/v1/summary",
+        "/-/routes",
+        "/-/healthz",
+        "//transactions",
+        "/%2Fapi/v1",
+        "/./api/v1",
+        "/nothing",
+        "/api",
+        "/x/live",
+    ],
+)
+async def test_no_other_address_gives_a_page(http: httpx.AsyncClient, path: str) -> None:
+    answer = await http.get(f"https://console{path}", headers={"Accept": "text/html"})
+    assert answer.status_code == 404
+
+
+def test_the_pages_are_those_that_the_dashboard_routes() -> None:
+    routes = (dashboard_build.dashboard_dir() / "src" / "app" / "router.tsx").read_text()
+    named = {path.split("/")[0] for path in re.findall(r'path: "/?([^"]*)"', routes)}
+    assert named | {"signed-out"} == PAGES
 
 
 async def test_small_files_and_fonts_are_served_as_they_are(http: httpx.AsyncClient) -> None:

@@ -98,6 +98,9 @@ def test_severity_is_the_graver_of_kind_and_amount() -> None:
     assert scale.level(["AMOUNT"], 10_000_000, "EUR") == "critical"
     assert scale.needs_second_person(1_000_001, "EUR")
     assert not scale.needs_second_person(1_000_000, "EUR")
+    # 10,000 whole units, whatever the currency's decimals.
+    assert [scale.needs_second_person(10_000 + more, "JPY") for more in (0, 1)] == [False, True]
+    assert [scale.needs_second_person(10_000_000 + more, "KWD") for more in (0, 1)] == [False, True]
 
 
 def leg(amount: int = 100, currency: str = "EUR", status: Any = "SUCCESS", at: int = 1_000) -> Leg:
@@ -117,6 +120,31 @@ def test_a_differing_cell_is_marked_with_what_most_sources_say() -> None:
 def test_in_a_tie_the_first_source_is_the_book_of_record() -> None:
     found = differences({"CORE": leg(currency="EUR"), "MOBILE": leg(currency="USD")}, RuleSet())
     assert [(cell.source, cell.expected, cell.expected_from) for cell in found] == [("MOBILE", "EUR", ["CORE"])]
+
+
+@pytest.mark.parametrize(
+    ("times", "expected", "breaking"),
+    [
+        ((0, 1_000, 3_600_000), 0, {"MOBILE"}),  # two clocks a second apart, one an hour ahead
+        ((3_600_000, 0, 1_000), 0, {"CORE"}),  # the same, and the one that is ahead is the book of record
+        ((0, 3_600_000, 3_600_900), 3_600_000, {"CORE"}),
+        ((0, 1_000, 4_000), 0, set()),  # all within the tolerance
+        ((0, 10_000, 20_000), 0, {"GATEWAY", "MOBILE"}),  # no two agree: the book of record is what they differ from
+    ],
+)
+def test_a_time_differs_from_the_largest_cluster_within_the_tolerance(
+    times: tuple[int, int, int], expected: int, breaking: set[str]
+) -> None:
+    legs = {name: leg(at=at) for name, at in zip(("CORE", "GATEWAY", "MOBILE"), times, strict=True)}
+    found = differences(legs, RuleSet(time_tolerance_ms=5_000))
+    assert {cell.expected for cell in found} == {expected}
+    assert {cell.source for cell in found if cell.breaking} == breaking
+
+
+def test_an_amount_differs_from_those_that_agree_within_the_tolerance() -> None:
+    legs = {"CORE": leg(900), "GATEWAY": leg(1_000), "MOBILE": leg(1_004)}
+    found = differences(legs, RuleSet(default_tolerance=Tolerance(absolute_minor=5)))
+    assert {cell.source: cell.breaking for cell in found} == {"CORE": True, "MOBILE": False}
 
 
 def test_agreeing_legs_have_no_differences() -> None:

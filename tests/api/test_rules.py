@@ -11,6 +11,7 @@ import asyncpg
 import httpx
 import pytest
 
+from api.severity import scaled
 from schemas.events import Status
 
 from .conftest import BASE, Ledger
@@ -166,3 +167,11 @@ def test_severities_of_the_rules_in_force_decide_who_must_approve(ledger: Ledger
         assert ledger.sql("select second_person_above_minor('JPY') as n")[0]["n"] == 7
     finally:
         ledger.sql("update rule_sets set body = body - 'severities' where version = 1")
+
+
+@pytest.mark.parametrize(
+    ("currency", "limit"), [("EUR", 1_000_000), ("JPY", 10_000), ("KWD", 10_000_000), ("CLF", 10**8)]
+)
+def test_the_database_means_the_same_limit_for_a_second_person(ledger: Ledger, currency: str, limit: int) -> None:
+    [row] = ledger.sql(f"select second_person_above_minor('{currency}') as above")
+    assert row["above"] == limit == scaled(1_000_000, currency)

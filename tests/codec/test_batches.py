@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from producers.emission import Event
 from producers.wire import Encoder
-from schemas.codec import (
+from schemas.errors import DeadLetterReason, IncompatibleSchemaError, RegistryUnavailableError
+from schemas.events import Status, schema_text
+from wire.events import (
     DECODED_SCHEMA,
-    HEADER_BYTES,
     ONE_BY_ONE_MESSAGES,
     WriterSchema,
     decode_batch,
     decode_message,
-    frame_schema_id,
 )
-from schemas.errors import DeadLetterReason, IncompatibleSchemaError, RegistryUnavailableError
-from schemas.events import Status, schema_text
+from wire.framing import HEADER_BYTES
+from wire.framing import schema_id_of as frame_schema_id
 
 NOW = 1_790_000_000_000
 OURS = json.loads(schema_text())
@@ -286,11 +286,22 @@ def test_the_framing_names_the_schema(value, schema_id):
         ("", "no Avro schema"),
         ("[" * 100_000, "no Avro schema"),
         ('{"type": "enum", "name": "E", "symbols": ["A"]}', "no record"),
-        ('{"type": "record", "name": "TransactionEvent"}', "no field event_id"),
+        ('{"type": "record", "name": "TransactionEvent"}', "no Avro schema"),
+        ('{"type": "record", "name": "TransactionEvent", "fields": []}', "no field event_id"),
         (evolved(drop=["amount_minor"]), "no field amount_minor"),
         (json.dumps({**OURS, "name": "Other"}), "called Other"),
     ],
-    ids=["primitive", "not-json", "empty", "too-deep", "enum", "no-fields", "field-missing", "another-record"],
+    ids=[
+        "primitive",
+        "not-json",
+        "empty",
+        "too-deep",
+        "enum",
+        "fields-missing",
+        "no-fields",
+        "field-missing",
+        "another-record",
+    ],
 )
 def test_a_registered_schema_that_cannot_be_ours_is_refused(text, why):
     with pytest.raises(IncompatibleSchemaError, match=why):

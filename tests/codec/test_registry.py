@@ -16,11 +16,15 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from actors.adapters import registry
 from actors.adapters.registry import UNKNOWN_TTL_S, SchemaCache
 from cluster.oracle.decoding import Decoder, Refused, registry_lookup
-from schemas.codec import decode_batch
+from producers.emission import Event
+from producers.wire import Encoder
 from schemas.errors import DeadLetterReason, IncompatibleSchemaError, RegistryUnavailableError
-from schemas.events import DEFAULT_SOURCES, schema_text
+from schemas.events import DEFAULT_SOURCES, Status, schema_text
+from wire.events import decode_batch
 
 NOW = 1_790_000_000_000
+OURS = json.loads(schema_text())
+STATUS = next(one["type"] for one in OURS["fields"] if one["name"] == "status")
 
 
 class Registry:
@@ -39,7 +43,10 @@ class Registry:
         answer = self.answers[schema_id]
         if isinstance(answer, Exception):
             raise answer
-        return SimpleNamespace(schema_str=answer)
+        return answer if isinstance(answer, SimpleNamespace) else SimpleNamespace(schema_str=answer, references=None)
+
+    def get_version(self, subject, version):
+        return SimpleNamespace(schema=self.get_schema((subject, version)))
 
 
 @pytest.fixture
@@ -92,6 +99,48 @@ def test_a_schema_that_could_never_be_ours_is_remembered(server, text):
     assert server.asked == [1]
 
 
+def refers(text, *subjects):
+    """A registered schema that refers to others."""
+    references = [SimpleNamespace(name=name, subject=name, version=1) for name in subjects]
+    return SimpleNamespace(schema_str=json.dumps(text), references=references)
+
+
+def with_type(name, kind):
+    fields = [{**one, "type": kind} if one["name"] == name else one for one in OURS["fields"]]
+    return {**OURS, "fields": fields}
+
+
+def test_schemas_that_are_referred_to_are_asked_for_too_and_once(server):
+    note = {"type": "record", "name": "Note", "fields": [{"name": "about", "type": "recon.Status"}]}
+    server.answers |= {
+        1: refers(with_type("status", "recon.Status"), "note", "status"),
+        ("note", 1): refers(note, "status"),
+        ("status", 1): json.dumps({**STATUS, "namespace": "recon"}),
+    }
+    cache = SchemaCache({})
+    value = Encoder(1).encode(Event("e", "T", "CORE", 5, "EUR", Status.SUCCESS, NOW, "A"))
+    decoded = decode_batch([value], cache)
+    assert decoded.events["status"].to_list() == [Status.SUCCESS]
+    assert server.asked == [1, ("note", 1), ("status", 1)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [refers({"type": "string"}, "status"), json.dumps({"type": "enum", "name": "Else", "symbols": ["A"]}), "{"],
+    ids=["circle", "another-name", "no-schema"],
+)
+def test_references_that_do_not_help_make_the_schema_incompatible(server, other):
+    server.answers |= {1: refers(with_type("status", "recon.Status"), "status"), ("status", 1): other}
+    with pytest.raises(IncompatibleSchemaError):
+        SchemaCache({})(1)
+
+
+def test_a_reference_that_cannot_be_had_now_says_nothing_of_the_record(server):
+    server.answers |= {1: refers(with_type("status", "recon.Status"), "status"), ("status", 1): OSError("unreachable")}
+    with pytest.raises(RegistryUnavailableError):
+        SchemaCache({})(1)
+
+
 def test_closing_the_cache_closes_the_client(server):
     cache = SchemaCache({})
     assert not server.closed
@@ -106,11 +155,10 @@ def registered(endpoints, schema, kind="AVRO"):
     """Put a schema under a subject of its own; gives its id."""
     from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
-    with SchemaRegistryClient(endpoints.registry.client_config("producer")) as client:
+    with SchemaRegistryClient(endpoints.registry.client_config("admin")) as client:
         return client.register_schema(f"elsewhere_{secrets.token_hex(6)}-value", Schema(json.dumps(schema), kind))
 
 
-OURS = json.loads(schema_text())
 FOREIGN = {
     "another-record": {"type": "record", "name": "Refund", "fields": [{"name": "amount", "type": "long"}]},
     "amount-as-text": {
@@ -141,6 +189,23 @@ def test_a_schema_of_another_language_in_the_real_registry_is_incompatible(stack
 def test_an_id_that_the_real_registry_never_gave_is_unknown(stack, schema_id):
     value = b"\0" + schema_id.to_bytes(4, "big") + b"\2\2\2\2\2\2"
     assert reasons_on(stack, value) == [DeadLetterReason.UNKNOWN_SCHEMA] * 2
+
+
+@pytest.mark.stack
+def test_a_schema_with_references_in_the_real_registry_is_read_by_engine_and_oracle(stack):
+    from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
+
+    with SchemaRegistryClient(stack.registry.client_config("admin")) as client:
+        name = f"elsewhere_{secrets.token_hex(6)}"
+        client.register_schema(f"{name}-status", Schema(json.dumps({**STATUS, "namespace": "recon"}), "AVRO"))
+        reference = SchemaReference("recon.Status", f"{name}-status", 1)
+        whole = Schema(json.dumps(with_type("status", "recon.Status")), "AVRO", [reference])
+        schema_id = client.register_schema(f"{name}-value", whole)
+    value = Encoder(schema_id).encode(Event("e", "T", "CORE", 5, "EUR", Status.REVERSED, NOW, "A"))
+    with closing(SchemaCache(stack.registry.client_config("pipeline"))) as lookup:
+        assert decode_batch([value], lookup).events["status"].to_list() == [Status.REVERSED]
+    with registry_lookup(stack.registry.client_config("reader")) as lookup:
+        assert Decoder(lookup, DEFAULT_SOURCES).decode("core_txns", 0, 0, NOW, value).status is Status.REVERSED
 
 
 def reasons_on(endpoints, value):

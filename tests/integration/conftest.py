@@ -101,7 +101,7 @@ class Rig:
     def produce_foreign(self, topic):
         """Publish a record of a schema that is registered and has nothing to do with ours."""
         schema = {"type": "record", "name": "Refund", "fields": [{"name": "amount", "type": "long"}]}
-        with SchemaRegistryClient(self.endpoints.registry.client_config("producer")) as registry:
+        with SchemaRegistryClient(self.endpoints.registry.client_config("admin")) as registry:
             schema_id = registry.register_schema("refunds-value", Schema(json.dumps(schema), "AVRO"))
         with closing(Producer({**self.endpoints.kafka.client_config("producer"), "log_level": 2})) as producer:
             producer.produce(topic, key=b"T", value=b"\0" + schema_id.to_bytes(4, "big") + b"\2")

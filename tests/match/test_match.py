@@ -155,7 +155,7 @@ def test_rejected_rows_are_kept_with_file_line_and_reason(run, tmp_path):
 def test_a_spoilt_line_does_not_spoil_the_file(tmp_path, content, reason):
     path = tmp_path / "core.csv"
     path.write_bytes(HEADING.encode() + content)
-    first, second = read_rows(path, "CORE", ColumnMap())
+    first, second = read_rows(path, ColumnMap())
     assert isinstance(first, Row)
     assert isinstance(second, RejectedRow)
     assert reason in second.reason
@@ -172,7 +172,7 @@ def test_json_lines_keep_decimals_exact(tmp_path):
         "{broken\n",
         encoding="utf-8",
     )
-    rows = list(read_rows(path, "CORE", ColumnMap()))
+    rows = list(read_rows(path, ColumnMap()))
     assert rows[0].amount_minor == 29
     assert [(row.line, row.reason.split(":")[0]) for row in rows[1:]] == [
         (3, "amount '1E+400' is out of range"),
@@ -188,8 +188,8 @@ def test_parquet_takes_decimals_and_refuses_floats(tmp_path):
     floating = pa.table({**table, "amount": pa.array([12.30], pa.float64())})
     pq.write_table(exact, tmp_path / "core.parquet")
     pq.write_table(floating, tmp_path / "gateway.parquet")
-    (taken,) = read_rows(tmp_path / "core.parquet", "CORE", ColumnMap())
-    (refused,) = read_rows(tmp_path / "gateway.parquet", "GATEWAY", ColumnMap())
+    (taken,) = read_rows(tmp_path / "core.parquet", ColumnMap())
+    (refused,) = read_rows(tmp_path / "gateway.parquet", ColumnMap())
     assert (taken.amount_minor, taken.event_time) == (1230, 1_795_521_600_000)
     assert "floating-point" in refused.reason
 
@@ -258,7 +258,7 @@ def test_a_report_cannot_be_written_by_what_a_file_says(tmp_path):
 def test_a_mapping_of_both_kinds_of_amount_is_refused(tmp_path):
     (path,) = files(tmp_path, core=AGREED)
     with pytest.raises(UnusableFileError, match="not both"):
-        list(read_rows(path, "CORE", ColumnMap({"amount": "amount", "amount_minor": "amount"})))
+        list(read_rows(path, ColumnMap({"amount": "amount", "amount_minor": "amount"})))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -266,7 +266,7 @@ def test_a_mapping_of_both_kinds_of_amount_is_refused(tmp_path):
 def test_any_bytes_after_a_good_line_lose_neither_it_nor_a_line(tmp_path, body):
     path = tmp_path / "core.csv"
     path.write_bytes(HEADING.encode() + line("T1").encode() + b"\n" + body)
-    rows = list(read_rows(path, "CORE", ColumnMap()))
+    rows = list(read_rows(path, ColumnMap()))
     assert isinstance(rows[0], Row)
     assert all(isinstance(row, (Row, RejectedRow)) for row in rows)
     if body.strip(b"\r\n"):

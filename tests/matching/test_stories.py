@@ -222,7 +222,7 @@ STORIES = [
         0.1 GATEWAY 100 EUR SUCCESS
         0.2 MOBILE  100 EUR SUCCESS
         wait
-        0.3 CORE    100 EUR SUCCESS id=a
+        0.3 CORE    100 EUR SUCCESS id=a clock=0
         wait
         = MATCHED revision=1
         """,

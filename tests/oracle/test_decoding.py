@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.oracle.avro import Schema
 from cluster.oracle.decoding import Decoder, Refused, can_resolve
 from producers.emission import Damage, Event
 from producers.wire import Encoder
-from schemas.codec import WriterSchema, decode_batch, validate
 from schemas.errors import DeadLetterReason
 from schemas.events import AMOUNT_MINOR_MAX, DEFAULT_SOURCES, EVENT_TIME_MIN_MS, ID_BYTES_MAX, Status, schema_text
+from wire.events import WriterSchema, decode_batch, validate
 
 SCHEMA_ID = 7
 NOW = 1_790_000_000_000
@@ -186,7 +187,7 @@ def with_field(field):
     ids=["ours", "without-optional", "one-more-field", "without-required", "no-record", "another-record"],
 )
 def test_a_registered_schema_is_readable_or_not(schema, readable):
-    assert can_resolve(schema) is readable
+    assert can_resolve(Schema(json.dumps(schema))) is readable
 
 
 def retyped(name, kind):
@@ -206,6 +207,13 @@ def enum_by_name():
     return schema
 
 
+def without_logical_types(node):
+    """The same bytes without fastavro's conversions."""
+    if isinstance(node, dict):
+        return {key: without_logical_types(value) for key, value in node.items() if key != "logicalType"}
+    return [without_logical_types(value) for value in node] if isinstance(node, list) else node
+
+
 def example(schema):
     """A record of this schema that says what GOOD does, as far as the schema can."""
     record = {"status_before": None, "channel": "app", **GOOD.to_avro()}
@@ -219,6 +227,9 @@ def example(schema):
 
 
 SHADE = {"type": "enum", "name": "Shade", "symbols": ["RED"]}
+LOCAL_TIME = {"type": "long", "logicalType": "local-timestamp-millis"}
+TWO_UNITS = [{"type": "long", "logicalType": "timestamp-millis"}, {"type": "int", "logicalType": "timestamp-micros"}]
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 2}
 JAVA_STRING = {"type": "string", "avro.java.string": "String"}
 COMPATIBLE = None
 
@@ -234,7 +245,21 @@ COMPATIBLE = None
         (retyped("txn_id", ["null", "string"]), COMPATIBLE),
         (retyped("amount_minor", "int"), COMPATIBLE),
         (retyped("original_txn_id", "string"), COMPATIBLE),
-        (retyped("event_time", {"type": "long", "logicalType": "timestamp-micros"}), DeadLetterReason.ABSURD_TIME),
+        (retyped("event_time", {"type": "long", "logicalType": "timestamp-micros"}), COMPATIBLE),
+        (retyped("event_time", {"type": "long", "logicalType": "timestamp-nanos"}), COMPATIBLE),
+        (retyped("event_time", ["null", {"type": "long", "logicalType": "timestamp-micros"}]), COMPATIBLE),
+        (retyped("event_time", {"type": "long", "logicalType": "no-such-type"}), COMPATIBLE),
+        (retyped("event_time", LOCAL_TIME), DeadLetterReason.INCOMPATIBLE_SCHEMA),
+        (retyped("event_time", {"type": "long", "logicalType": "time-micros"}), DeadLetterReason.INCOMPATIBLE_SCHEMA),
+        (retyped("event_time", {"type": "int", "logicalType": "date"}), DeadLetterReason.INCOMPATIBLE_SCHEMA),
+        (retyped("event_time", TWO_UNITS), DeadLetterReason.INCOMPATIBLE_SCHEMA),
+        (retyped("amount_minor", DECIMAL), DeadLetterReason.INCOMPATIBLE_SCHEMA),
+        (
+            retyped("amount_minor", {"type": "long", "logicalType": "timestamp-millis"}),
+            DeadLetterReason.INCOMPATIBLE_SCHEMA,
+        ),
+        (retyped("txn_id", {"type": "string", "logicalType": "uuid"}), COMPATIBLE),
+        (retyped("txn_id", DECIMAL), DeadLetterReason.INCOMPATIBLE_SCHEMA),
         (enum_by_name(), COMPATIBLE),
         ({**our_schema(), "namespace": "other.bank"}, COMPATIBLE),
         (without("currency"), DeadLetterReason.INCOMPATIBLE_SCHEMA),
@@ -260,6 +285,17 @@ COMPATIBLE = None
         "int-for-long",
         "text-for-optional",
         "micros",
+        "nanos",
+        "micros-or-null",
+        "unknown-logical-type",
+        "local-time",
+        "time-of-day",
+        "date",
+        "two-units",
+        "decimal-amount",
+        "time-for-amount",
+        "uuid",
+        "decimal-for-text",
         "enum-by-name",
         "other-namespace",
         "without-required",
@@ -278,7 +314,8 @@ COMPATIBLE = None
 )
 def test_engine_and_oracle_say_the_same_of_records_of_any_schema(schema, reason):
     text = json.dumps(schema)
-    changes = {"event_time": NOW * 1000} if reason is DeadLetterReason.ABSURD_TIME else {}
+    unit = UNITS.get(time_type(schema), 1)
+    changes = {"event_time": NOW * unit + 7} if unit > 1 else {}
     value = struct.pack(">bI", 0, 9) + body_of(schema, reason, **changes)
 
     def parsed(schema_id):
@@ -302,11 +339,26 @@ def test_engine_and_oracle_say_the_same_of_records_of_any_schema(schema, reason)
         assert by_oracle(value[:cut]) is by_engine(value[:cut]) is not None
 
 
+UNITS = {"timestamp-micros": 1_000, "timestamp-nanos": 1_000_000}
+
+
+def time_type(schema):
+    """The logical type of event_time, wherever it stands."""
+    for field in schema["fields"] if isinstance(schema, dict) and isinstance(schema.get("fields"), list) else ():
+        if field["name"] == "event_time":
+            kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
+            return next(
+                (kind["logicalType"] for kind in kinds if isinstance(kind, dict) and "logicalType" in kind), None
+            )
+    return None
+
+
 def body_of(schema, reason, **changes):
     """The bytes of an example, or any bytes when there is none that Avro could write."""
     if reason is not DeadLetterReason.INCOMPATIBLE_SCHEMA:
         buffer = io.BytesIO()
-        fastavro.schemaless_writer(buffer, fastavro.parse_schema(schema), {**example(schema), **changes})
+        plain = fastavro.parse_schema(without_logical_types(schema))
+        fastavro.schemaless_writer(buffer, plain, {**example(schema), **changes})
         return buffer.getvalue()
     return b"\2" * 12
 

@@ -335,7 +335,7 @@ CASES = [
         0.0 CORE    100 EUR SUCCESS id=a
         0.1 GATEWAY 100 EUR SUCCESS
         0.2 MOBILE  100 EUR SUCCESS
-        0.3 CORE    100 EUR SUCCESS id=a
+        0.3 CORE    100 EUR SUCCESS id=a clock=0
         """,
         "MATCHED revision=1",
     ),
@@ -345,19 +345,70 @@ CASES = [
         0.0  CORE    100 EUR SUCCESS id=a
         0.1  GATEWAY 100 EUR SUCCESS
         0.2  MOBILE  100 EUR SUCCESS
-        95.0 CORE    100 EUR SUCCESS id=a
+        95.0 CORE    100 EUR SUCCESS id=a clock=0
         """,
         "MATCHED revision=1",
     ),
     Case(
-        "what a redelivery says does not count",
+        "one event id with two amounts is a conflict",
         """
-        0.0 CORE    100 EUR SUCCESS id=a
-        0.1 CORE    999 EUR SUCCESS id=a
+        0.0 CORE    1000 EUR SUCCESS id=a
+        0.1 CORE    9900 EUR SUCCESS id=a clock=0
+        0.2 GATEWAY 9900 EUR SUCCESS
+        0.3 MOBILE  9900 EUR SUCCESS
+        """,
+        "MISMATCHED CONFLICT revision=1",
+    ),
+    Case(
+        "one event id with two currencies is a conflict",
+        """
+        0.0 CORE    100 USD SUCCESS id=a
+        0.1 CORE    100 EUR SUCCESS id=a clock=0.1
         0.2 GATEWAY 100 EUR SUCCESS
         0.3 MOBILE  100 EUR SUCCESS
         """,
+        "MISMATCHED CONFLICT revision=1",
+    ),
+    Case(
+        "one event id that moves on from success to reversed is an update",
+        """
+        0.0 CORE    100 EUR SUCCESS  id=a clock=0
+        0.1 CORE    100 EUR REVERSED id=a clock=0.1
+        0.2 GATEWAY 100 EUR SUCCESS
+        0.3 MOBILE  100 EUR SUCCESS
+        """,
+        "MISMATCHED STATUS revision=1",
+    ),
+    Case(
+        "one event id at two times is a duplicate",
+        """
+        0.0 CORE    100 EUR SUCCESS id=a clock=0
+        0.1 CORE    100 EUR SUCCESS id=a clock=0.1
+        0.2 GATEWAY 100 EUR SUCCESS
+        0.3 MOBILE  100 EUR SUCCESS
+        """,
+        "MISMATCHED DUPLICATE revision=1",
+    ),
+    Case(
+        "the first content again, after another under the same id, is a redelivery",
+        """
+        0.0 CORE    100 EUR PENDING id=a clock=0
+        0.1 CORE    100 EUR SUCCESS id=a clock=0.1
+        0.2 CORE    100 EUR PENDING id=a clock=0
+        0.3 GATEWAY 100 EUR SUCCESS
+        0.4 MOBILE  100 EUR SUCCESS
+        """,
         "MATCHED revision=1",
+    ),
+    Case(
+        "another content under an id that was decided is a revision",
+        """
+        0.0 CORE    100 EUR SUCCESS id=a
+        0.1 GATEWAY 100 EUR SUCCESS
+        0.2 MOBILE  100 EUR SUCCESS
+        9.0 CORE    101 EUR SUCCESS id=a clock=0
+        """,
+        "MISMATCHED CONFLICT,AMOUNT revision=2",
     ),
     Case(
         "the same event id from another source is another event",

@@ -1784,7 +1784,7 @@ export interface components {
             original_txn_id: string | null;
             /**
              * Redelivery
-             * @description The same event_id was seen before; counted and otherwise ignored.
+             * @description The same event_id with the same content was seen before; counted and otherwise ignored.
              */
             redelivery: boolean;
             /** Seq */
@@ -2057,7 +2057,7 @@ export interface components {
             };
             /**
              * Second Person Above Minor
-             * @description Resolving above this needs a second person. By currency; `default` for the rest.
+             * @description Resolving above this needs a second person. By currency; `default` for the rest, as minor units of a currency with two decimals: 1000000 is 10,000 whole units of each.
              */
             second_person_above_minor?: {
                 [key: string]: number;

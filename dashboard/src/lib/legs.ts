@@ -19,10 +19,49 @@ export function oddCells(row: Pick<TransactionRow, "breaks" | "legs">): Readonly
   for (const kind of row.breaks) {
     const field = FIELD_OF[kind];
     if (!field) continue;
+    if (field === "event_time" || field === "amount_minor") {
+      const values = names.flatMap((name) => {
+        const leg = row.legs[name];
+        return leg ? [{ name, value: leg[field] }] : [];
+      });
+      for (const name of outside(values)) odd.add(`${name}.${field}`);
+      continue;
+    }
     const expected = usual(names.flatMap((name) => reported(row.legs[name], field)));
     for (const name of names) if (row.legs[name]?.[field] !== expected) odd.add(`${name}.${field}`);
   }
   return odd;
+}
+
+interface Reported {
+  name: string;
+  value: number;
+}
+
+/**
+ * Who stands apart where numbers may differ a little. Sorted, the numbers are cut at their widest gap, which a break by
+ * definition is as wide as any tolerance between neighbours; the smaller part is odd, in a tie the part without the
+ * first source. Equality would not do: three clocks hardly ever agree to the millisecond, and two that do agree within
+ * tolerance must not be accused because of the third.
+ */
+function outside(values: readonly Reported[]): string[] {
+  const sorted = [...values].sort((a, b) => a.value - b.value);
+  let cut = 0;
+  let widest = 0;
+  for (let at = 1; at < sorted.length; at += 1) {
+    const gap = (sorted[at]?.value ?? 0) - (sorted[at - 1]?.value ?? 0);
+    if (gap > widest) {
+      widest = gap;
+      cut = at;
+    }
+  }
+  if (cut === 0) return [];
+  const low = sorted.slice(0, cut);
+  const high = sorted.slice(cut);
+  const first = values[0]?.name;
+  const lowIsOdd =
+    low.length !== high.length ? low.length < high.length : !low.some(({ name }) => name === first);
+  return (lowIsOdd ? low : high).map(({ name }) => name);
 }
 
 /** The sources that have at least one such cell. */

@@ -15,7 +15,8 @@ export interface VerdictBatch {
   seq: number;
   first_seq: number;
   at: number;
-  shard: string;
+  /** The number of the matcher shard whose flush it is. */
+  shard: number;
   flush: number;
   omitted: number;
   counts: Partial<Record<Verdict, number>>;
@@ -52,7 +53,7 @@ export interface ServerEvents {
   incident: (incident: Incident) => void;
   exception: (change: ExceptionChange) => void;
   "feed.mark": (mark: { seq: number }, done: () => void) => void;
-  bye: (bye: { reason: "expired" | "slow" | "draining" | "too_many" }) => void;
+  bye: (bye: { reason: "expired" | "slow" | "draining" }) => void;
 }
 
 export interface ClientEvents {

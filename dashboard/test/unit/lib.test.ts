@@ -135,6 +135,19 @@ describe("cells that differ", () => {
     expect([...oddSources(row)]).toEqual(["GATEWAY"]);
   });
 
+  test("of three clocks the one that stands apart is marked, not the two that nearly agree", () => {
+    const at = (event_time: number) => ({
+      amount_minor: 1,
+      currency: "EUR",
+      status: "SUCCESS" as const,
+      event_time,
+    });
+    const legs = { CORE: at(0), GATEWAY: at(1_000), MOBILE: at(3_600_000) };
+    expect([...oddCells(result("a", { breaks: ["TIMESTAMP"], legs }))]).toEqual(["MOBILE.event_time"]);
+    const ahead = { CORE: at(3_600_000), GATEWAY: at(0), MOBILE: at(1_000) };
+    expect([...oddCells(result("a", { breaks: ["TIMESTAMP"], legs: ahead }))]).toEqual(["CORE.event_time"]);
+  });
+
   test("differences that are no break are not marked", () => {
     expect(oddCells(result("a", { breaks: ["STATUS"] })).size).toBe(0);
   });

@@ -58,16 +58,6 @@ def test_down_of_a_stack_that_is_not_up_is_fine(own_state):
     assert "nothing was running" in result.output
 
 
-def test_a_wrong_setting_is_named_by_its_variable(monkeypatch):
-    monkeypatch.setenv("RECON_BIND_HOST", "0.0.0.0")
-    result = RUNNER.invoke(cli.build("status"), ["status"])
-    assert result.exit_code == ExitCode.USAGE
-    monkeypatch.setenv("RECON_BIND_HOST", "127.0.0.1")
-    monkeypatch.setenv("RECON_SHARDS", "many")
-    result = RUNNER.invoke(cli.build("status"), ["status"])
-    assert "RECON_SHARDS" in result.output
-
-
 def test_an_error_of_ours_is_one_line_and_an_exit_code(own_state, monkeypatch, capsys):
     def fail(_selected):
         def run(**_):

@@ -5,7 +5,15 @@
 
 import { columnVisibilityFeature, tableFeatures, useTable } from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, type ReactNode, useEffect, useId, useMemo, useRef } from "react";
+import {
+  type KeyboardEvent,
+  type ReactNode,
+  useEffect,
+  useId,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+} from "react";
 import { cx } from "@/lib/cx";
 import { useNarrow } from "@/lib/useNarrow";
 import { Icon } from "../Icon";
@@ -15,7 +23,11 @@ import s from "./Grid.module.css";
 const features = tableFeatures({ columnVisibilityFeature });
 const ROW_PX = 36;
 const CARD_PX = 84;
+/** The header with its line: it lies over the first pixels of the scroller, so that no row may be brought to rest there. */
+const HEADER_PX = 33;
 const OVERSCAN_ROWS = 12;
+/** Scrolled by less than this, a list still counts as at its top. */
+const TOP_PX = 8;
 const NOTHING: Readonly<Record<string, boolean>> = {};
 
 export interface GridProps<T extends object> {
@@ -57,11 +69,14 @@ export function Grid<T extends object>(props: GridProps<T>) {
     .flatMap((column) => byId.get(column.id) ?? ([] as GridColumn<T>[]));
   const template = shown.map((column) => column.width).join(" ");
   const rowPx = narrow ? CARD_PX : ROW_PX;
+  const headerPx = narrow ? 0 : HEADER_PX;
   const virtual = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => rowPx,
     overscan: OVERSCAN_ROWS,
+    scrollMargin: headerPx, // rows begin below the header
+    scrollPaddingStart: headerPx, // and what it covers while it sticks is not in view
     getItemKey: (at) => (rows[at] === undefined ? at : rowId(rows[at])),
   });
   const items = virtual.getVirtualItems();
@@ -73,10 +88,26 @@ export function Grid<T extends object>(props: GridProps<T>) {
     () => (activeId === undefined ? -1 : rows.findIndex((row) => rowId(row) === activeId)),
     [rows, activeId, rowId],
   );
-  // biome-ignore lint/correctness/useExhaustiveDependencies: follows the selection, not the rows that move under it
-  useEffect(() => {
-    if (activeAt >= 0) virtual.scrollToIndex(activeAt, { align: "auto" });
-  }, [activeId]);
+  const inView = useRef(true);
+  const followed = useRef<string>(undefined);
+  // A new selection is brought into view. Rows that come or go above it must not push it out; but who has scrolled away
+  // from it by hand is not pulled back.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: follows the selection and its place, not each rendering
+  useLayoutEffect(() => {
+    if (activeAt < 0) return;
+    const chosen = followed.current !== activeId;
+    followed.current = activeId;
+    if (!chosen && !inView.current) return;
+    inView.current = true;
+    virtual.scrollToIndex(activeAt, { align: "auto" });
+  }, [activeId, activeAt, rowPx]);
+
+  /** Whether the active row is between the header and the lower edge. */
+  function activeInView(element: HTMLElement): boolean {
+    const top = activeAt * rowPx;
+    const from = element.scrollTop;
+    return top >= from - 1 && top + rowPx + headerPx <= from + element.clientHeight + 1;
+  }
 
   const lastShown = items.at(-1)?.index ?? 0;
   useEffect(() => {
@@ -85,7 +116,15 @@ export function Grid<T extends object>(props: GridProps<T>) {
 
   function onKeyDown(event: KeyboardEvent) {
     if (event.target !== event.currentTarget) return;
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15 }[event.key];
+    const page = Math.max(1, Math.floor((event.currentTarget.clientHeight - headerPx) / rowPx) - 1);
+    const step = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: page,
+      PageUp: -page,
+      Home: -rows.length,
+      End: rows.length,
+    }[event.key];
     if (step !== undefined && rows.length > 0) {
       event.preventDefault();
       const row = rows[Math.max(0, Math.min(rows.length - 1, activeAt + step))];
@@ -104,7 +143,10 @@ export function Grid<T extends object>(props: GridProps<T>) {
         aria-activedescendant={activeAt >= 0 ? `${base}${activeId}` : undefined}
         tabIndex={0}
         onKeyDown={onKeyDown}
-        onScroll={(event) => onTop?.(event.currentTarget.scrollTop < 8)}
+        onScroll={(event) => {
+          inView.current = activeInView(event.currentTarget);
+          onTop?.(event.currentTarget.scrollTop < TOP_PX);
+        }}
       >
         <div className={cx(s.inner, narrow && s.innerNarrow)} role="presentation">
           <div className={cx(s.header, narrow && s.headerNarrow)} role="rowgroup">
@@ -139,7 +181,7 @@ export function Grid<T extends object>(props: GridProps<T>) {
                   className={cx(s.row, id === activeId && s.active, props.rowClass?.(row))}
                   style={{
                     height: rowPx,
-                    transform: `translateY(${item.start}px)`,
+                    transform: `translateY(${item.start - headerPx}px)`,
                     gridTemplateColumns: narrow ? "minmax(0, 1fr)" : template,
                   }}
                   onClick={(event) => {

@@ -1,0 +1,195 @@
+"""Which topics the ledger's positions are of, and how to go on when Kafka has others under their names.
+
+Kafka gives every topic an id when it is made. The id is kept with the positions: a topic that was deleted and made anew
+has another one, and reading it from the old position would skip its first records in silence. Readers then halt, and an
+operator accepts the new topic (`recon topics accept`), which is kept in the audit trail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+
+from actors.ports import EventLog, Incarnation, TopicPartition
+from schemas.audit import GENESIS, AuditEntry, entry_hash
+from schemas.errors import ReconError, StoreUnavailableError
+from schemas.queries import named_queries
+
+CHAIN: Final = "topics"
+_SQL: Final = named_queries("schemas", "sql/log_topics.sql")
+
+
+class NothingToAcceptError(ReconError):
+    """The topic is the one that the ledger knows, and nothing of it is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic in the ledger and in Kafka. Offsets are the ledger's, by partition."""
+
+    topic: str
+    incarnation: int
+    known_id: str
+    found_id: str
+    positions: Mapping[int, int]
+    earliest: Mapping[int, int]
+
+    @property
+    def is_anew(self) -> bool:
+        """Whether Kafka has another topic under this name."""
+        return self.known_id != self.found_id
+
+    @property
+    def lost(self) -> dict[int, tuple[int, int]]:
+        """Partitions whose next records are gone: from where to where, in the ledger's offsets."""
+        if self.is_anew:
+            return {}
+        return {
+            partition: (at, self.earliest[partition])
+            for partition, at in self.positions.items()
+            if at < self.earliest.get(partition, 0)
+        }
+
+
+async def _newest(connection: asyncpg.Connection[Any]) -> dict[str, tuple[int, Incarnation]]:
+    return {
+        row["topic"]: (
+            row["incarnation"],
+            Incarnation(row["topic_id"], _by_partition(row["bases"]), _by_partition(row["skipped"])),
+        )
+        for row in await connection.fetch(_SQL["newest"])
+    }
+
+
+def _by_partition(text: str) -> dict[int, int]:
+    return {int(partition): offset for partition, offset in json.loads(text).items()}
+
+
+def known(connect_kwargs: Mapping[str, Any]) -> dict[str, Incarnation]:
+    """The topics that the ledger knows. Raises StoreUnavailableError when PostgreSQL does not answer."""
+
+    async def ask() -> dict[str, Incarnation]:
+        connection = await asyncpg.connect(**connect_kwargs)
+        try:
+            return {topic: incarnation for topic, (_, incarnation) in (await _newest(connection)).items()}
+        finally:
+            await connection.close()
+
+    try:
+        return asyncio.run(ask())
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StoreUnavailableError(f"topics of the ledger: {error}") from error
+
+
+async def remember(connect_kwargs: Mapping[str, Any], topic_ids: Mapping[str, str], by: str) -> None:
+    """Keep the ids of topics that the ledger has never seen."""
+    connection = await asyncpg.connect(**connect_kwargs)
+    try:
+        for topic, topic_id in topic_ids.items():
+            await connection.execute(_SQL["first_seen"], topic, topic_id, by)
+    finally:
+        await connection.close()
+
+
+async def states(connect_kwargs: Mapping[str, Any], log: EventLog) -> dict[str, TopicState]:
+    """Every topic that the ledger knows, beside what Kafka has. Raises KafkaUnavailableError."""
+    connection = await asyncpg.connect(**connect_kwargs)
+    try:
+        newest = await _newest(connection)
+        rows = [json.loads(row["positions"]) for row in await connection.fetch(_SQL["positions"])]
+    finally:
+        await connection.close()
+    log.adopt({topic: incarnation for topic, (_, incarnation) in newest.items()})
+    ids, counts = await asyncio.to_thread(log.topic_ids), await asyncio.to_thread(log.partition_counts)
+    keys: list[TopicPartition] = [(topic, part) for topic, count in counts.items() for part in range(count)]
+    earliest = await asyncio.to_thread(log.earliest, keys)
+    return {
+        topic: TopicState(
+            topic,
+            number,
+            incarnation.topic_id,
+            ids[topic],
+            _positions(rows, topic),
+            {part: at for (of, part), at in earliest.items() if of == topic},
+        )
+        for topic, (number, incarnation) in newest.items()
+        if topic in ids
+    }
+
+
+def _positions(rows: list[dict[str, dict[str, int]]], topic: str) -> dict[int, int]:
+    """The lowest position of each partition over all shards: what is below it is in the ledger for all of them."""
+    found: dict[int, int] = {}
+    for row in rows:
+        for partition, at in row.get(topic, {}).items():
+            found[int(partition)] = min(at, found.get(int(partition), at))
+    return found
+
+
+async def accept(owner_kwargs: Mapping[str, Any], log: EventLog, topic: str, by: str, reason: str) -> dict[str, Any]:
+    """Go on with the topic that Kafka has, and without what it no longer holds; gives what was decided.
+
+    Connects as the owner. Raises NothingToAcceptError.
+    """
+    found = (await states(owner_kwargs, log)).get(topic)
+    if found is None:
+        raise NothingToAcceptError(f"{topic}: the ledger knows no such topic, or Kafka has none")
+    if not found.is_anew and not found.lost:
+        raise NothingToAcceptError(f"{topic}: its id is the one that the ledger knows, and nothing of it is lost")
+    connection = await asyncpg.connect(**owner_kwargs)
+    try:
+        async with connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock(hashtext('audit-topics'))")
+            number, before = (await _newest(connection))[topic]
+            rows = [json.loads(row["positions"]) for row in await connection.fetch(_SQL["positions"])]
+            # The highest: what one shard has may not be counted again for another.
+            highest: dict[int, int] = {}
+            for row in rows:
+                for partition, at in row.get(topic, {}).items():
+                    highest[int(partition)] = max(at, highest.get(int(partition), 0))
+            bases = highest if found.is_anew else dict(before.bases)
+            skipped = dict(before.skipped)
+            for partition, at in found.earliest.items():
+                # Kafka's own offset, whatever the old base was, counted by the new one.
+                start = at - before.bases.get(partition, 0) + bases.get(partition, 0)
+                if start > (bases.get(partition, 0) if found.is_anew else found.positions.get(partition, start)):
+                    skipped[partition] = start
+            details = {
+                "reason": reason,
+                "known_id": found.known_id,
+                "found_id": found.found_id,
+                "bases": bases,
+                "skipped": skipped,
+                "positions": dict(found.positions),
+            }
+            await connection.execute(
+                _SQL["accept"], topic, number + 1, found.found_id, json.dumps(bases), json.dumps(skipped), by
+            )
+            await _record(connection, topic, by, json.loads(json.dumps(details)))
+    finally:
+        await connection.close()
+    return details
+
+
+async def _record(connection: asyncpg.Connection[Any], topic: str, by: str, details: dict[str, Any]) -> None:
+    head = await connection.fetchrow(_SQL["chain_head"])
+    seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
+    entry = AuditEntry(datetime.now(UTC), by, "topic.accepted", "topic", topic, details)
+    await connection.execute(
+        _SQL["append_audit"],
+        seq,
+        entry.occurred_at,
+        entry.actor,
+        entry.action,
+        entry.object_type,
+        entry.object_id,
+        json.dumps(details),
+        previous,
+        entry_hash(CHAIN, seq, entry, previous),
+    )

@@ -1,0 +1,26 @@
+-- Topics as the ledger knows them.
+
+-- name: newest
+-- The incarnation in force of each topic.
+select distinct on (topic) topic, incarnation, topic_id, bases::text as bases, skipped::text as skipped
+from log_topics order by topic, incarnation desc
+
+-- name: first_seen
+-- A topic that was never seen before. Another supervisor may have been quicker.
+insert into log_topics (topic, incarnation, topic_id, accepted_by) values ($1, 1, $2, $3)
+on conflict do nothing
+
+-- name: accept
+insert into log_topics (topic, incarnation, topic_id, bases, skipped, accepted_by)
+values ($1, $2, $3, $4, $5, $6)
+
+-- name: positions
+select positions::text as positions from checkpoints
+
+-- name: chain_head
+select seq, hash from audit_logs where chain = 'topics' order by seq desc limit 1
+
+-- name: append_audit
+insert into audit_logs (chain, seq, occurred_at, actor, action, object_type, object_id, request_id, source_ip, details,
+                        prev_hash, hash)
+values ('topics', $1, $2, $3, $4, $5, $6, '', '', $7, $8, $9)

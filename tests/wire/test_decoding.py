@@ -1,0 +1,357 @@
+"""Encodings and envelopes: each message comes back once, and every value is exact."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from schemas.errors import DeadLetterReason, IncompatibleSchemaError, RegistryUnavailableError
+from wire.cloudevents import identity
+from wire.decoding import BareProtobuf, Decoder, FramedProtobuf, JsonEncoding, UnreadableError
+from wire.framing import framed, message_indexes, with_indexes, write_varint
+from wire.json_values import BadJsonError, quoted_names, read_json
+from wire.messages import Messages
+from wire.protobuf_values import BadProtobufError, ProtobufSchema
+from wire.records import as_text
+
+JSON = Decoder(JsonEncoding())
+
+
+def batch(*values: bytes | None, headers: Any = ()) -> Messages:
+    return Messages("t", values, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        (b"12.50", "12.50"),
+        (b"12.5000000000000000000000001", "12.5000000000000000000000001"),
+        (b"9007199254740993", "9007199254740993"),
+        (b"123456789012345678901234567890", "123456789012345678901234567890"),
+        (b"1e2", "1e2"),
+        (b"0.1", "0.1"),
+        (b"-0.0", "-0.0"),
+        (b"1E400", "1E400"),
+    ],
+)
+def test_a_json_number_keeps_its_digits(text: bytes, digits: str) -> None:
+    value = read_json(b'{"amt":' + text + b"}")["amt"]
+    assert as_text(value) == digits
+
+
+BAD_JSON = [
+    b"{",
+    b'{"a":NaN}',
+    b'{"a":Infinity}',
+    b'{"a":01}',
+    b'{"a":+1}',
+    b'{"a":.5}',
+    b'{"a":1}{',
+    b"\xef\xbb\xbf{}",
+    b'{"a":"\\ud800"}',
+    b'{"a":"\xff"}',
+    b'{"a":"\x01"}',
+    b"{'a':1}",
+    b'{"a":1,}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("text", BAD_JSON)
+def test_what_is_no_json_is_refused(text: bytes) -> None:
+    with pytest.raises(BadJsonError):
+        read_json(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'{"amt":1,"amt":2}', b'{"amt":1, "x":{"b":1,"b":2}}', b'{"amt":1,"\\u0061mt":2}', b'[{"amt" : 1 , "amt" : 1}]'],
+)
+def test_a_repeated_name_is_refused(text: bytes) -> None:
+    with pytest.raises(BadJsonError, match="occurs twice"):
+        read_json(text, () if b'"b"' in text else quoted_names(["x.amt", "list[0].amt"]))
+
+
+def test_one_name_in_several_objects_is_no_repetition() -> None:
+    assert read_json(b'{"amt":1,"x":{"amt":2}}', quoted_names(["amt"])) == {"amt": 1, "x": {"amt": 2}}
+
+
+def test_every_message_comes_back_once() -> None:
+    values = JSON.decode(batch(b'{"a":1}', b"", None, b"{", framed(7, b'{"a":2}'), b"[1]"))
+    assert values.rows == [0, 4, 5]
+    assert values.values == [{"a": 1}, {"a": 2}, [1]]
+    assert [(reject.row, reject.reason) for reject in values.rejects] == [
+        (1, DeadLetterReason.MALFORMED),
+        (3, DeadLetterReason.MALFORMED),
+    ]
+    assert values.skipped == {"tombstone": 1}
+
+
+# --- Debezium
+
+
+def change(op: str, before: object = None, after: object = None, schema: object = None) -> bytes:
+    payload = {"before": before, "after": after, "source": {"table": "payments"}, "op": op, "ts_ms": 1}
+    return json.dumps(payload if schema is None else {"schema": schema, "payload": payload}).encode()
+
+
+DEBEZIUM = Decoder(JsonEncoding(), "debezium")
+
+
+def test_debezium_states_deletes_and_what_is_about_no_row() -> None:
+    values = DEBEZIUM.decode(
+        batch(
+            change("c", None, {"id": 1}),
+            change("r", None, {"id": 2}),
+            change("u", {"id": 3}, {"id": 4}),
+            change("d", {"id": 5}),
+            change("d"),
+            change("t"),
+            change("m"),
+            None,
+        )
+    )
+    assert values.values == [{"id": 1}, {"id": 2}, {"id": 4}, {"id": 5}, {}]
+    assert values.operations == ["c", "r", "u", "d", "d"]
+    assert values.skipped == {"truncate": 1, "message": 1, "tombstone": 1}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"[]",
+        b"1",
+        b"{}",
+        change("x"),
+        change("c"),
+        change("u", {"id": 1}),
+        b'{"schema":{},"payload":null}',
+        b'{"op":1}',
+    ],
+)
+def test_what_is_no_debezium_envelope_is_rejected(value: bytes) -> None:
+    values = DEBEZIUM.decode(batch(value))
+    assert values.values == []
+    assert [reject.reason for reject in values.rejects] == [DeadLetterReason.MALFORMED]
+
+
+def decimal_schema(name: str, scale: str | None) -> dict[str, Any]:
+    column = {"type": "bytes", "field": "amt", "name": name, "parameters": {"scale": scale} if scale else {}}
+    return {"type": "struct", "fields": [{"type": "struct", "field": "after", "fields": [column]}]}
+
+
+@pytest.mark.parametrize(("digits", "scale"), [(1234, 2), (-1, 2), (0, 0), (5, -2), (10**30 + 1, 18)])
+def test_debezium_decimals_are_exact(digits: int, scale: int) -> None:
+    wire = base64.b64encode(digits.to_bytes(16, "big", signed=True)).decode()
+    schema = decimal_schema("org.apache.kafka.connect.data.Decimal", str(scale))
+    (row,) = DEBEZIUM.decode(batch(change("c", None, {"amt": wire, "id": 1}, schema))).values
+    assert row == {"amt": Decimal(f"{digits}E{-scale}"), "id": 1}
+    variable = decimal_schema("io.debezium.data.VariableScaleDecimal", None)
+    message = change("c", None, {"amt": {"scale": scale, "value": wire}}, variable)
+    (row,) = DEBEZIUM.decode(batch(message)).values
+    assert row == {"amt": Decimal(f"{digits}E{-scale}")}
+
+
+def test_a_debezium_decimal_that_cannot_be_read_is_a_reject() -> None:
+    schema = decimal_schema("org.apache.kafka.connect.data.Decimal", None)
+    values = DEBEZIUM.decode(
+        batch(change("c", None, {"amt": "BNI="}, schema), change("c", None, {"amt": None}, schema))
+    )
+    assert [reject.row for reject in values.rejects] == [0]
+    assert values.values == [{"amt": None}]
+
+
+# --- CloudEvents
+
+EVENTS = Decoder(JsonEncoding(), "cloudevents")
+ATTRIBUTES = [("ce_specversion", b"1.0"), ("ce_id", b"7"), ("ce_source", b"/switch"), ("ce_type", b"payment")]
+
+
+def test_a_binary_event_has_its_attributes_in_headers() -> None:
+    values = EVENTS.decode(batch(b'{"amt":1.10}', headers=[ATTRIBUTES]))
+    assert values.values == [{"amt": "1.10"}]
+    assert values.identities == [identity("/switch", "7")]
+
+
+def test_a_structured_event_has_them_in_its_value() -> None:
+    event = b'{"specversion":"1.0","id":"7","source":"/switch","type":"payment","data":{"amt":1.10}}'
+    data = base64.b64encode(b'{"amt":1.10}')
+    packed = event.replace(b'"data":{"amt":1.10}', b'"data_base64":"' + data + b'"')
+    header = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+    values = EVENTS.decode(batch(event, packed, event, headers=[header, header, None]))
+    assert values.values == [{"amt": "1.10"}] * 3
+    assert values.identities == [identity("/switch", "7")] * 3
+
+
+def test_what_is_no_cloud_event_is_rejected() -> None:
+    structured = [("content-type", b"application/cloudevents+json")]
+    values = EVENTS.decode(
+        batch(
+            b'{"amt":1}',
+            b'{"amt":1}',
+            b"[]",
+            b"{}",
+            b'{"amt":1}',
+            b"{",
+            headers=[
+                None,
+                ATTRIBUTES[1:],
+                [("content-type", b"application/cloudevents-batch+json")],
+                [("content-type", b"application/cloudevents+avro")],
+                [("ce_specversion", b"0.3"), *ATTRIBUTES[1:]],
+                structured,
+            ],
+        )
+    )
+    assert values.values == []
+    assert [reject.row for reject in values.rejects] == [0, 1, 2, 3, 4, 5]
+
+
+# --- Protobuf
+
+
+def descriptors() -> bytes:
+    """switch.proto: two messages, one nested, with an import, in the binary form that protoc writes."""
+    field = descriptor_pb2.FieldDescriptorProto
+    shared = descriptor_pb2.FileDescriptorProto(name="money.proto", package="bank", syntax="proto3")
+    money = shared.message_type.add(name="Money")
+    money.field.add(name="units", number=1, type=field.TYPE_INT64, label=1)
+    money.field.add(name="currency", number=2, type=field.TYPE_STRING, label=1)
+    main = descriptor_pb2.FileDescriptorProto(name="switch.proto", package="bank", syntax="proto3")
+    main.dependency.append("money.proto")
+    main.message_type.add(name="Other")
+    payment = main.message_type.add(name="Payment")
+    payment.field.add(name="rrn", number=1, type=field.TYPE_STRING, label=1)
+    payment.field.add(name="money", number=2, type=field.TYPE_MESSAGE, type_name=".bank.Money", label=1)
+    payment.field.add(name="rate", number=3, type=field.TYPE_FLOAT, label=1)
+    payment.field.add(name="status", number=4, type=field.TYPE_ENUM, type_name=".bank.Payment.Status", label=1)
+    payment.field.add(name="note", number=5, type=field.TYPE_STRING, label=1, proto3_optional=True, oneof_index=0)
+    payment.oneof_decl.add(name="_note")
+    payment.field.add(name="legs", number=6, type=field.TYPE_MESSAGE, type_name=".bank.Payment.Leg", label=3)
+    status = payment.enum_type.add(name="Status")
+    status.value.add(name="UNKNOWN", number=0)
+    status.value.add(name="DONE", number=1)
+    leg = payment.nested_type.add(name="Leg")
+    leg.field.add(name="fee", number=1, type=field.TYPE_UINT64, label=1)
+    return descriptor_pb2.FileDescriptorSet(file=[shared, main]).SerializeToString()
+
+
+def payment(**values: Any) -> bytes:
+    pool = descriptor_pool.DescriptorPool()
+    files = descriptor_pb2.FileDescriptorSet.FromString(descriptors())
+    for file in files.file:
+        pool.Add(file)
+    kind = message_factory.GetMessageClass(pool.FindMessageTypeByName("bank.Payment"))
+    body: bytes = kind(**values).SerializeToString()
+    return body
+
+
+SCHEMA = ProtobufSchema(descriptors())
+PAYMENT = {
+    "rrn": "R1",
+    "money": {"units": 2**60 + 1, "currency": "INR"},
+    "rate": 0.1,
+    "status": 1,
+    "legs": [{"fee": 7}],
+}
+VALUES = {
+    "rrn": "R1",
+    "money": {"units": 2**60 + 1, "currency": "INR"},
+    "rate": Decimal("0.1"),
+    "status": "DONE",
+    "note": None,
+    "legs": [{"fee": 7}],
+}
+
+
+def lookup(schema_id: int) -> ProtobufSchema | None:
+    if schema_id == 8:
+        raise IncompatibleSchemaError(8, "it is no Protobuf schema")
+    if schema_id == 9:
+        raise RegistryUnavailableError("away")
+    return SCHEMA if schema_id == 7 else None
+
+
+def test_protobuf_without_framing_is_read_by_a_descriptor() -> None:
+    decoder = Decoder(BareProtobuf(SCHEMA, "Payment"))
+    values = decoder.decode(batch(payment(**PAYMENT), b"\x0a\xff", payment(status=5, note="")))
+    assert values.values[0] == VALUES
+    assert values.values[1]["status"] == "5"  # type: ignore[index]
+    assert values.values[1]["note"] == ""  # type: ignore[index]
+    assert values.values[1]["money"] is None  # type: ignore[index]
+    assert [reject.row for reject in values.rejects] == [1]
+    with pytest.raises(BadProtobufError, match="Other, Payment"):
+        BareProtobuf(SCHEMA, "Pay")
+
+
+def test_framed_protobuf_names_its_message_by_indexes() -> None:
+    decoder = Decoder(FramedProtobuf(lookup))
+    body = payment(**PAYMENT)
+    leg = with_indexes((1, 0), b"\x08\x07")
+    values = decoder.decode(
+        batch(
+            framed(7, with_indexes((1,), body)),
+            framed(7, leg),
+            framed(7, with_indexes((0,), b"")),
+            framed(7, with_indexes((4,), body)),
+            framed(7, with_indexes((1, 3), body)),
+            framed(6, with_indexes((1,), body)),
+            framed(8, with_indexes((1,), body)),
+            framed(7, write_varint(-3)),
+            body,
+        )
+    )
+    assert values.rows == [0, 1, 2]
+    assert values.values == [VALUES, {"fee": 7}, {}]
+    assert [(reject.row, str(reject.reason)) for reject in values.rejects] == [
+        (3, "malformed"),
+        (4, "malformed"),
+        (5, "unknown_schema"),
+        (6, "incompatible_schema"),
+        (7, "malformed"),
+        (8, "not_framed"),
+    ]
+    with pytest.raises(RegistryUnavailableError):
+        decoder.decode(batch(framed(9, b"\0")))
+
+
+def test_message_indexes_are_those_of_the_framing() -> None:
+    assert message_indexes(b"\x00rest") == ((0,), 1)
+    assert message_indexes(with_indexes((2, 1), b"rest")) == ((2, 1), 3)
+    for bad in (b"", b"\x01", b"\x02\x01", b"\x80" * 11, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"):
+        with pytest.raises(ValueError, match=r"number|index"):
+            message_indexes(bad)
+
+
+def test_random_bytes_are_values_or_rejects_and_nothing_else() -> None:
+    chance = random.Random(5)
+    whole = [payment(**PAYMENT), json.dumps({"op": "c", "after": {"a": [1.5, "x"]}}).encode()]
+    decoders = [
+        JSON,
+        DEBEZIUM,
+        EVENTS,
+        Decoder(BareProtobuf(SCHEMA, "Payment")),
+        Decoder(FramedProtobuf({7: SCHEMA}.get)),
+    ]
+    for _ in range(2_000):
+        value = bytearray(chance.choice(whole))
+        for _ in range(chance.randint(0, 3)):
+            value[chance.randrange(len(value))] = chance.randrange(256)
+        messages = batch(
+            bytes(value), framed(7, with_indexes((1,), bytes(value))), bytes(value[: chance.randrange(20)])
+        )
+        for decoder in decoders:
+            found = decoder.decode(messages)
+            assert len(found.rows) + len(found.rejects) + found.skipped.total() == 3
+
+
+def test_an_encoding_says_why() -> None:
+    with pytest.raises(UnreadableError) as error:
+        JsonEncoding().read(b"{")
+    assert error.value.reason is DeadLetterReason.MALFORMED

@@ -1,0 +1,149 @@
+"""One decoder a source: encoding and envelope together, a batch of messages to nested values.
+
+An encoding reads one body; a batch goes through `Decoder.decode`. Whatever a message holds, it comes back exactly once:
+as a value, as a reject, or as skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from schemas.errors import DeadLetterReason, IncompatibleSchemaError
+from wire import debezium
+from wire.cloudevents import NotCloudEventError, open_event
+from wire.framing import HEADER_BYTES, message_indexes, schema_id_of
+from wire.json_values import BadJsonError, read_json, without_framing
+from wire.messages import Messages, Values
+from wire.protobuf_values import BadProtobufError, ProtobufSchema, reader_of
+
+ENVELOPES: Final = ("none", "debezium", "cloudevents")
+
+
+class UnreadableError(ValueError):
+    """A body that cannot be read, with the reason that its dead letter gets."""
+
+    def __init__(self, detail: str, reason: DeadLetterReason = DeadLetterReason.MALFORMED) -> None:
+        self.detail = detail
+        self.reason = reason
+        super().__init__(detail)
+
+
+class Encoding(Protocol):
+    """How a source writes its bodies."""
+
+    def read(self, body: bytes) -> Any:
+        """The nested values of one body. Raises UnreadableError, and RegistryUnavailableError when it cannot tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonEncoding:
+    """JSON, plain or with a registry's framing. `names` are those of `wire.json_values.quoted_names`."""
+
+    names: tuple[bytes, ...] = ()
+
+    def read(self, body: bytes) -> Any:
+        """The value of the text."""
+        try:
+            return read_json(without_framing(body), self.names)
+        except BadJsonError as error:
+            raise UnreadableError(str(error)) from error
+
+
+class BareProtobuf:
+    """Protobuf messages of one type, without framing."""
+
+    def __init__(self, schema: ProtobufSchema, message: str) -> None:
+        self._read = reader_of(schema.message_named(message))
+
+    def read(self, body: bytes) -> Any:
+        """The message's values."""
+        try:
+            return self._read(body)
+        except BadProtobufError as error:
+            raise UnreadableError(str(error)) from error
+
+
+class FramedProtobuf:
+    """Protobuf with a registry's framing: schema id, then the way to the message type.
+
+    `lookup` gives a registered schema, None for an id that is not registered; it raises IncompatibleSchemaError for one
+    that is no Protobuf, and RegistryUnavailableError.
+    """
+
+    def __init__(self, lookup: Callable[[int], ProtobufSchema | None]) -> None:
+        self._lookup = lookup
+        self._readers: dict[tuple[int, tuple[int, ...]], Callable[[bytes], dict[str, Any]]] = {}
+
+    def read(self, body: bytes) -> Any:
+        """The message's values."""
+        schema_id = schema_id_of(body)
+        if schema_id is None:
+            raise UnreadableError("no Confluent framing", DeadLetterReason.NOT_FRAMED)
+        try:
+            indexes, at = message_indexes(body[HEADER_BYTES:])
+            read = self._readers.get((schema_id, indexes)) or self._reader(schema_id, indexes)
+            return read(body[HEADER_BYTES + at :])
+        except ValueError as error:
+            raise error if isinstance(error, UnreadableError) else UnreadableError(str(error)) from error
+
+    def _reader(self, schema_id: int, indexes: tuple[int, ...]) -> Callable[[bytes], dict[str, Any]]:
+        try:
+            schema = self._lookup(schema_id)
+        except IncompatibleSchemaError as error:
+            raise UnreadableError(str(error), DeadLetterReason.INCOMPATIBLE_SCHEMA) from error
+        if schema is None:
+            raise UnreadableError(f"schema id {schema_id}", DeadLetterReason.UNKNOWN_SCHEMA)
+        read = reader_of(schema.message_at(indexes))
+        self._readers[schema_id, indexes] = read
+        return read
+
+
+class Decoder:
+    """Messages of one source to nested values."""
+
+    def __init__(self, encoding: Encoding, envelope: str = "none") -> None:
+        if envelope not in ENVELOPES:
+            raise ValueError(f"envelope {envelope!r}; there are {', '.join(ENVELOPES)}")
+        self._read = encoding.read
+        self._take = {"none": self._plain, "debezium": self._debezium, "cloudevents": self._cloudevents}[envelope]
+
+    def decode(self, messages: Messages) -> Values:
+        """Every message once: as a value, as a reject or as skipped.
+
+        Raises RegistryUnavailableError; nothing is judged then.
+        """
+        found = Values()
+        take = self._take
+        for row, body in enumerate(messages.values):
+            if body is None:
+                # A tombstone says that a key's records may be forgotten; it is no event.
+                found.skipped["tombstone"] += 1
+                continue
+            try:
+                take(messages, row, body, found)
+            except UnreadableError as error:
+                found.reject(row, error.detail, error.reason)
+            except (debezium.NotDebeziumError, NotCloudEventError) as error:
+                found.reject(row, str(error))
+        return found
+
+    def _plain(self, _messages: Messages, row: int, body: bytes, found: Values) -> None:
+        found.values.append(self._read(body))
+        found.rows.append(row)
+
+    def _debezium(self, _messages: Messages, row: int, body: bytes, found: Values) -> None:
+        operation, state, _envelope = debezium.open_envelope(self._read(body))
+        if state is None:
+            found.skipped[debezium.WITHOUT_ROW[operation]] += 1
+            return
+        found.values.append(state)
+        found.operations.append(operation)
+        found.rows.append(row)
+
+    def _cloudevents(self, messages: Messages, row: int, _body: bytes, found: Values) -> None:
+        identity, data, _attributes = open_event(messages, row, self._read)
+        found.values.append(data)
+        found.identities.append(identity)
+        found.rows.append(row)

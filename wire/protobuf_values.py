@@ -1,0 +1,181 @@
+"""Protobuf as nested values, by a descriptor.
+
+A field with presence (proto2, `optional`, messages, `oneof`) that is absent has no value; a proto3 scalar without
+presence always has one. Enums are their names, an unknown number is its digits. The well-known types become what they
+mean: Timestamp an ISO time, wrappers their value, Struct and Value plain JSON values.
+"""
+
+from __future__ import annotations
+
+import functools
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from wire.records import NESTED_TEXT_DEPTH_MAX, Digits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WRAPPERS: Final = frozenset(
+    f"google.protobuf.{name}Value"
+    for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
+)
+_JSON_LIKE: Final = frozenset(f"google.protobuf.{name}" for name in ("Struct", "Value", "ListValue", "FieldMask"))
+_TIMES: Final = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration"})
+_REPEATED: Final = FieldDescriptor.LABEL_REPEATED
+
+
+class BadProtobufError(ValueError):
+    """Bytes that are no message of the type, or a descriptor that has no such type."""
+
+
+class ProtobufSchema:
+    """Message types of one compiled file with its imports.
+
+    Args:
+        descriptors: a serialised `FileDescriptorSet`, imports first, as `protoc --include_imports` writes it.
+        main: the file whose messages are numbered by a registry's framing; the set's last one by default.
+    """
+
+    def __init__(self, descriptors: bytes, main: str | None = None) -> None:
+        files = descriptor_pb2.FileDescriptorSet()
+        try:
+            files.ParseFromString(descriptors)
+            self._pool = descriptor_pool.DescriptorPool()
+            for file in files.file:
+                self._pool.Add(file)
+            self._file = self._pool.FindFileByName(main or files.file[-1].name)
+        except (DecodeError, KeyError, TypeError, IndexError) as error:
+            raise BadProtobufError(f"no usable set of file descriptors: {error}") from error
+        # As the file has them: a registry's framing counts the messages in the order of their declaration.
+        self._names = [message.name for message in files.file[-1].message_type]
+        if main is not None:
+            self._names = next([part.name for part in file.message_type] for file in files.file if file.name == main)
+
+    def message_at(self, indexes: tuple[int, ...]) -> Descriptor:
+        """The type that a framing's indexes lead to. Raises BadProtobufError."""
+        names = self._names
+        kind: Descriptor | None = None
+        for index in indexes:
+            if index >= len(names):
+                raise BadProtobufError(f"message index {index}; the schema has {len(names)} there")
+            kind = (
+                self._file.message_types_by_name[names[index]]
+                if kind is None
+                else kind.nested_types_by_name[names[index]]
+            )
+            proto = descriptor_pb2.DescriptorProto()
+            kind.CopyToProto(proto)
+            names = [nested.name for nested in proto.nested_type]
+        if kind is None:
+            raise BadProtobufError("no message index")
+        return kind
+
+    def message_named(self, name: str) -> Descriptor:
+        """The type of a full name, or of a name at the file's top level. Raises BadProtobufError."""
+        if name in self._file.message_types_by_name:
+            return self._file.message_types_by_name[name]
+        try:
+            return self._pool.FindMessageTypeByName(name)
+        except KeyError as error:
+            raise BadProtobufError(f"no message {name[:80]!r}; there are {', '.join(self._names[:20])}") from error
+
+
+def reader_of(kind: Descriptor) -> Callable[[bytes], dict[str, Any]]:
+    """A function from one message's bytes to its values. It raises BadProtobufError."""
+    parse = message_factory.GetMessageClass(kind).FromString
+
+    def read(body: bytes) -> dict[str, Any]:
+        try:
+            message = parse(body)
+        except (DecodeError, RuntimeError, ValueError) as error:
+            raise BadProtobufError(f"no {kind.full_name}: {error}") from error
+        return _values(message, 0)
+
+    return read
+
+
+@functools.lru_cache(maxsize=1024)
+def _fields(kind: Descriptor) -> tuple[tuple[str, bool, Callable[[Any, int], Any]], ...]:
+    """Name, whether it can be absent, and the way to its value, for each field of a type."""
+    return tuple((field.name, _can_be_absent(field), _converter(field)) for field in kind.fields)
+
+
+def _values(message: Message, depth: int) -> dict[str, Any]:
+    if depth > NESTED_TEXT_DEPTH_MAX:
+        raise BadProtobufError(f"more than {NESTED_TEXT_DEPTH_MAX} levels")
+    return {
+        name: None if absent and not message.HasField(name) else convert(getattr(message, name), depth)
+        for name, absent, convert in _fields(message.DESCRIPTOR)
+    }
+
+
+def _can_be_absent(field: FieldDescriptor) -> bool:
+    return bool(field.has_presence)
+
+
+def _is_repeated(field: FieldDescriptor) -> bool:
+    return bool(field.is_repeated) if hasattr(field, "is_repeated") else field.label == _REPEATED
+
+
+def _converter(field: FieldDescriptor) -> Callable[[Any, int], Any]:
+    kind = field.message_type
+    if kind is not None and kind.GetOptions().map_entry:
+        value_of = _single(kind.fields_by_name["value"])
+        key_of = _single(kind.fields_by_name["key"])
+        return lambda entries, depth: {
+            _key_text(key_of(key, depth)): value_of(entries[key], depth + 1) for key in entries
+        }
+    single = _single(field)
+    if _is_repeated(field):
+        return lambda items, depth: [single(item, depth + 1) for item in items]
+    return single
+
+
+def _key_text(key: object) -> str:
+    return ("true" if key else "false") if isinstance(key, bool) else str(key)
+
+
+def _single(field: FieldDescriptor) -> Callable[[Any, int], Any]:
+    if field.message_type is not None:
+        name = field.message_type.full_name
+        if name in _WRAPPERS:
+            return _single_wrapped(field.message_type.fields_by_name["value"])
+        if name in _JSON_LIKE or name in _TIMES:
+            return lambda value, _depth: _plain(json_format.MessageToDict(value))
+        return lambda value, depth: _values(value, depth + 1)
+    return _scalar(field)
+
+
+def _single_wrapped(field: FieldDescriptor) -> Callable[[Any, int], Any]:
+    scalar = _scalar(field)
+    return lambda value, depth: scalar(value.value, depth)
+
+
+def _scalar(field: FieldDescriptor) -> Callable[[Any, int], Any]:
+    if field.enum_type is not None:
+        names = {number: value.name for number, value in field.enum_type.values_by_number.items()}
+        return lambda value, _depth: names.get(value, Digits(value))
+    if field.type == FieldDescriptor.TYPE_FLOAT:
+        return lambda value, _depth: _shortest(value)
+    return lambda value, _depth: value
+
+
+def _shortest(value: float) -> object:
+    """A float of 32 bits by the fewest digits that are still that float: 0.1, not 0.10000000149."""
+    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 (the test for NaN)
+        return value
+    return Decimal(str(np.float32(value)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value

@@ -1,0 +1,337 @@
+"""What a field mapping reads: a batch of decoded records, whatever encoding they came in.
+
+A path names one value of a record. It is dotted (`data.rrn`), `[n]` picks from a list (`legs[0].amount`), and a step
+may begin with `@` (an attribute of an XML element). Names that begin with `$` are not the record's but Kafka's: `$key`,
+`$topic`, `$timestamp`, `$headers.NAME`.
+
+Values are read as text with the digits that the record has. No number passes through a float here.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping as MappingType
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Protocol
+
+import polars as pl
+
+from schemas.errors import ReconError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+PATH_CHARACTERS_MAX = 500
+"""The longest path, in characters."""
+
+LIST_INDEX_MAX = 1_000_000
+"""The highest index that `[n]` may name."""
+
+DECIMAL_EXPONENT_MAX = 400
+"""The largest exponent, in powers of ten and either direction, of a number that is written out as plain digits."""
+
+NESTED_TEXT_DEPTH_MAX = 64
+"""How many levels a nested value may have when it is shown as JSON."""
+
+Step = str | int
+"""One step of a path: a name, or an index in a list."""
+
+
+class BadPathError(ReconError):
+    """A path that cannot be read, with what would be right."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        self.why = why
+        super().__init__(f"path {path!r}: {why}")
+
+
+class Digits(str):
+    """A number as its record wrote it. A type of its own, so that `1` and `"1"` can be told apart."""
+
+    __slots__ = ()
+
+
+class Records(Protocol):
+    """A batch of decoded records."""
+
+    @property
+    def rows(self) -> pl.Series:
+        """Int64: the record's number in its file (from 1), or its index in the batch (from 0). One a record."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether `paths` names all that there can be, so that another path is a mistake in the configuration."""
+
+    def paths(self) -> Collection[str]:
+        """The paths that are known: a file's headings, a schema's fields, or those seen in this batch."""
+
+    def text(self, path: str) -> pl.Series:
+        """String, null where the record has no such value. Raises BadPathError for a path that cannot be read."""
+
+    def kind(self, path: str) -> pl.Series | None:
+        """String, what each value was before it became text (`number`, `text`, `boolean`, ...); None: all are text."""
+
+    def raw(self, index: int) -> bytes:
+        """The record at this index of the batch as it came, for dead letters and previews."""
+
+
+_STEP = re.compile(r"(?P<name>[^.\[\]]+)|\[(?P<index>\d+)\]")
+
+
+@functools.lru_cache(maxsize=4096)
+def steps(path: str) -> tuple[Step, ...]:
+    """The steps of a path. Raises BadPathError.
+
+    >>> steps("data.legs[0].amount")
+    ('data', 'legs', 0, 'amount')
+    """
+    if not path or len(path) > PATH_CHARACTERS_MAX:
+        raise BadPathError(path[:80], f"a path has 1 to {PATH_CHARACTERS_MAX} characters")
+    found: list[Step] = []
+    at = 0
+    while at < len(path):
+        if path[at] == "." and found:
+            at += 1
+            if at == len(path) or path[at] in ".[":
+                raise BadPathError(path, f"a name is missing after the dot at character {at}")
+        elif found and path[at] != "[":
+            raise BadPathError(path, f"a dot is missing before character {at + 1}")
+        match = _STEP.match(path, at)
+        if match is None:
+            raise BadPathError(path, f"cannot be read at character {at + 1}; right are a.b, a.b[0].c")
+        if (index := match["index"]) is not None:
+            if not found:
+                raise BadPathError(path, "a path begins with a name")
+            if len(index) > len(str(LIST_INDEX_MAX)) or int(index) > LIST_INDEX_MAX:
+                raise BadPathError(path, f"an index is at most {LIST_INDEX_MAX}")
+            found.append(int(index))
+        else:
+            found.append(match["name"])
+        at = match.end()
+    return tuple(found)
+
+
+def value_at(record: object, path: tuple[Step, ...]) -> object:
+    """The value at a path, None where the record has none."""
+    for step in path:
+        if isinstance(step, int):
+            if not isinstance(record, list | tuple) or step >= len(record):
+                return None
+            record = record[step]
+        elif isinstance(record, MappingType):
+            record = record.get(step)
+        else:
+            return None
+        if record is None:
+            return None
+    return record
+
+
+def as_text(value: object) -> str | None:
+    """A value as exact text, None for none. Numbers keep their digits; a nested value becomes JSON."""
+    if value is None or type(value) is str:
+        return value
+    writer = _WRITERS.get(type(value))
+    if writer is not None:
+        return writer(value)
+    for kind, write in _WRITERS.items():
+        if isinstance(value, kind):
+            return write(value)
+    return json.dumps(_plain(value, 0), ensure_ascii=False, separators=(",", ":"))
+
+
+def kind_of(value: object) -> str:
+    """What a value was before it became text."""
+    for kind, name in _KINDS:
+        if isinstance(value, kind):
+            return name
+    return "text"
+
+
+def decimal_text(value: Decimal) -> str:
+    """A decimal written out, without an exponent where that stays short."""
+    if not value.is_finite() or abs(value.adjusted()) > DECIMAL_EXPONENT_MAX:
+        return str(value)
+    return format(value, "f")
+
+
+def bytes_text(value: bytes) -> str | None:
+    """Bytes as text where they are UTF-8; else None: such bytes are no text, and a guess would be wrong."""
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _float_text(value: float) -> str:
+    # A float's shortest text that reads back as itself: what a producer that has only floats meant.
+    text = repr(value)
+    if "e" not in text and "n" not in text:
+        return text.removesuffix(".0")
+    return text if "n" in text else decimal_text(Decimal(text))
+
+
+_WRITERS: dict[type, Callable[..., str | None]] = {
+    bool: lambda value: "true" if value else "false",
+    int: str,
+    str: str,
+    Decimal: decimal_text,
+    float: _float_text,
+    bytes: bytes_text,
+    datetime: lambda value: value.isoformat(),
+    date: lambda value: value.isoformat(),
+    time: lambda value: value.isoformat(),
+    timedelta: str,
+}
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), "null"),
+    (bool, "boolean"),
+    (Digits, "number"),
+    ((int, float), "number"),
+    (Decimal, "decimal"),
+    (datetime, "datetime"),
+    (date, "date"),
+    (time, "time"),
+    (bytes, "bytes"),
+    (MappingType, "object"),
+    ((list, tuple), "list"),
+)
+
+
+def _plain(value: object, depth: int) -> object:
+    if depth > NESTED_TEXT_DEPTH_MAX:
+        return "..."
+    if isinstance(value, MappingType):
+        return {str(name): _plain(part, depth + 1) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part, depth + 1) for part in value]
+    if value is None or isinstance(value, bool | int):
+        return value
+    return as_text(value)
+
+
+class TextRecords:
+    """Records that are rows of text columns: what a delimited or fixed-width file gives.
+
+    Args:
+        frame: String columns; their names are the paths. `column: N` of a mapping is the path `#N`, from 0.
+        rows: Int64, each row's number in its file, from 1.
+        raw: gives a row's bytes as the file has them.
+        kinds: String series for the columns whose values were not all text.
+    """
+
+    closed = True
+
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        rows: pl.Series,
+        raw: Callable[[int], bytes],
+        kinds: MappingType[str, pl.Series] | None = None,
+    ) -> None:
+        self.frame = frame
+        self.rows = rows
+        self._raw = raw
+        self._kinds = kinds or {}
+
+    def paths(self) -> Collection[str]:
+        """The headings, in the file's order."""
+        return self.frame.columns
+
+    def text(self, path: str) -> pl.Series:
+        """A column by its heading, or by `#N`."""
+        return self.frame.get_column(self._name(path))
+
+    def kind(self, path: str) -> pl.Series | None:
+        """The kinds of a column's values, where they were not all text."""
+        return self._kinds.get(self._name(path))
+
+    def raw(self, index: int) -> bytes:
+        """The row's bytes."""
+        return self._raw(index)
+
+    def _name(self, path: str) -> str:
+        if path in self.frame.columns:
+            return path
+        if path.startswith("#") and path[1:].isdigit() and int(path[1:]) < self.frame.width:
+            return self.frame.columns[int(path[1:])]
+        raise BadPathError(path, f"no such column; there are {', '.join(self.frame.columns[:20])}")
+
+
+class NestedRecords:
+    """Records that are nested values: what JSON, Avro, Protobuf and XML give.
+
+    Args:
+        values: one a record; mappings, lists and scalars. None where a record has no body.
+        rows: Int64, each record's number.
+        raw: gives a record's bytes as they came.
+        known: the paths of the schema, where there is one; then other paths are mistakes.
+        around: values beside the records by full path: `$key`, `$topic`, `$timestamp`, `$headers.NAME`.
+    """
+
+    def __init__(
+        self,
+        values: Sequence[object],
+        rows: pl.Series,
+        raw: Callable[[int], bytes],
+        known: Collection[str] | None = None,
+        around: MappingType[str, pl.Series] | None = None,
+    ) -> None:
+        self.values = values
+        self.rows = rows
+        self.closed = known is not None
+        self._raw = raw
+        self._known = known
+        self._around = around or {}
+
+    def paths(self) -> Collection[str]:
+        """The schema's paths, else those that occur in this batch, in the order of their first occurrence."""
+        if self._known is not None:
+            return self._known
+        seen: dict[str, None] = {}
+        for value in self.values:
+            _collect(value, "", seen, 0)
+        return list(seen)
+
+    def text(self, path: str) -> pl.Series:
+        """The values at a path as text."""
+        if path.startswith("$"):
+            return self._beside(path)
+        way = steps(path)
+        return pl.Series(path, [as_text(value_at(value, way)) for value in self.values], dtype=pl.String)
+
+    def kind(self, path: str) -> pl.Series | None:
+        """What the values at a path were."""
+        if path.startswith("$"):
+            return None
+        way = steps(path)
+        return pl.Series(path, [kind_of(value_at(value, way)) for value in self.values], dtype=pl.String)
+
+    def raw(self, index: int) -> bytes:
+        """The record's bytes."""
+        return self._raw(index)
+
+    def _beside(self, path: str) -> pl.Series:
+        if path in self._around:
+            return self._around[path].cast(pl.String)
+        if path.startswith("$headers.") or path in {"$key", "$topic", "$timestamp"}:
+            return pl.Series(path, [None] * len(self.values), dtype=pl.String)
+        raise BadPathError(path, "right are $key, $topic, $timestamp and $headers.NAME")
+
+
+def _collect(value: object, prefix: str, seen: dict[str, None], depth: int) -> None:
+    if depth > NESTED_TEXT_DEPTH_MAX:
+        return
+    if isinstance(value, MappingType):
+        for name, part in value.items():
+            _collect(part, f"{prefix}.{name}" if prefix else str(name), seen, depth + 1)
+    elif isinstance(value, list | tuple) and prefix:
+        for index, part in enumerate(value):
+            _collect(part, f"{prefix}[{index}]", seen, depth + 1)
+    elif prefix:
+        seen.setdefault(prefix)
