@@ -284,12 +284,15 @@ class PartitionReader:
         # What was given up as lost is covered by the first range, so shards see no gap.
         self._log.assign({key: max(at, first[key]) for key, at in self._next.items()})
         self._ends = self._log.ends(wanted)
-        self._logger.info("located", lag=sum(self._ends[key] - self._next[key] for key in wanted))
+        self._logger.info("located", lag=sum(self._ends[key] - max(self._next[key], first[key]) for key in wanted))
 
     def _skipped(self, key: TopicPartition) -> int:
-        """The offset below which an operator has given up what is lost of a partition."""
+        """The offset below which nothing can be read any more, by an operator's decision.
+
+        That is what an earlier topic of this name had beyond a shard's position, and what the operator gave up.
+        """
         incarnation = self._incarnations.get(key[0])
-        return incarnation.skipped.get(key[1], 0) if incarnation else 0
+        return max(incarnation.skipped.get(key[1], 0), incarnation.bases.get(key[1], 0)) if incarnation else 0
 
     def _check_topics(self) -> None:
         """Raises TopicRecreatedError when a topic is another than the one that the ledger's positions are of."""

@@ -11,14 +11,17 @@ Text is compressed once, here: `app.js.gz` lies beside `app.js`, and `api/dashbo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import gzip
 import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +36,8 @@ _SOURCE_FOLDERS = ("src", "public")
 _STAMP = ".stamp"
 _INSTALLED = Path("node_modules") / ".recon.json"
 _TAIL_LINES = 20
+_SILENCE_S = 20.0  # npm that has got no package for so long at its start has no way to its registry
+_STEP_S = 600.0  # any step that takes longer hangs; a slow machine needs 60 s for one
 _LAYOUT = "2"  # of the built folder; another one makes every build stale
 _TEXT_SUFFIXES = frozenset({".css", ".html", ".js", ".json", ".svg"})  # fonts are compressed as they come
 _COMPRESSED_BYTES_MIN = 1_024  # below, a header more costs what compression saves
@@ -105,8 +110,19 @@ def install(folder: Path, *, dev: bool = False, report: Report = print) -> None:
     report(f"installing packages, {wanted} in all")
     stamp.unlink(missing_ok=True)
     command = ["ci", "--ignore-scripts", "--loglevel=http", "--no-audit", "--no-fund"]
-    _run("npm ci", [str(node()), str(npm()), *command, *([] if dev else ["--omit=dev"])], folder, on_line)
+    arguments = [str(node()), str(npm()), *command, *([] if dev else ["--omit=dev"])]
+    _run("npm ci", arguments, folder, on_line, is_progress=_has_package)
     stamp.write_text(json.dumps({"lock": lock, "dev": dev}))
+
+
+def _has_package(line: str) -> bool:
+    """Whether npm says that it has got something, from the registry or from its cache."""
+    return "http cache" in line or ("http fetch" in line and " 200 " in line)
+
+
+def is_built(folder: Path | None = None) -> bool:
+    """Whether there are built files, of these sources or earlier ones: what the API serves when it cannot build."""
+    return ((folder or dashboard_dir()) / "dist" / "index.html").is_file()
 
 
 def build(folder: Path | None = None, out_dir: Path | None = None, *, report: Report = print) -> Path:
@@ -157,8 +173,22 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _run(step: str, command: Sequence[str], folder: Path, on_line: Callable[[str], None]) -> None:
+def _run(
+    step: str,
+    command: Sequence[str],
+    folder: Path,
+    on_line: Callable[[str], None],
+    *,
+    is_progress: Callable[[str], bool] | None = None,
+    silence_s: float = _SILENCE_S,
+    limit_s: float = _STEP_S,
+) -> None:
+    """Run a tool to its end, and kill it when it hangs: after `limit_s`, or `silence_s` without a first progress.
+
+    Raises DashboardBuildError.
+    """
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    stopped: list[str] = []
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -168,14 +198,31 @@ def _run(step: str, command: Sequence[str], folder: Path, on_line: Callable[[str
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        start_new_session=True,  # so that it can be ended with all that it started
     )
+
+    def give_up(why: str) -> None:
+        stopped.append(why)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    limit = threading.Timer(limit_s, give_up, [f"it took longer than {limit_s:.0f} s"])
+    silence = threading.Timer(silence_s, give_up, [f"nothing came within {silence_s:.0f} s: no way to the registry?"])
+    timers = [limit, silence] if is_progress else [limit]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
     with process:
         for line in process.stdout or ():
+            if is_progress and is_progress(line):
+                silence.cancel()
             if "http fetch" not in line:
                 tail.append(line.rstrip())
             on_line(line)
+    for timer in timers:
+        timer.cancel()
     if process.returncode != 0:
-        raise DashboardBuildError(step, "\n".join(tail))
+        raise DashboardBuildError(step, "\n".join([*tail, *stopped]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

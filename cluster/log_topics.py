@@ -22,6 +22,9 @@ from schemas.errors import ReconError, StoreUnavailableError
 from schemas.queries import named_queries
 
 CHAIN: Final = "topics"
+# A new incarnation begins at a whole multiple of this, above every offset of the ones before. Not at the highest stored
+# position: a shard may have read further than it has flushed, and would leave out as many records of the new topic.
+INCARNATION_OFFSETS: Final = 1_000_000_000
 _SQL: Final = named_queries("schemas", "sql/log_topics.sql")
 
 
@@ -132,6 +135,11 @@ def _positions(rows: list[dict[str, dict[str, int]]], topic: str) -> dict[int, i
     return found
 
 
+def next_base(position: int) -> int:
+    """Where the offsets of a new incarnation begin, when the one before was read to `position` at least."""
+    return (position // INCARNATION_OFFSETS + 1) * INCARNATION_OFFSETS
+
+
 async def accept(owner_kwargs: Mapping[str, Any], log: EventLog, topic: str, by: str, reason: str) -> dict[str, Any]:
     """Go on with the topic that Kafka has, and without what it no longer holds; gives what was decided.
 
@@ -148,12 +156,12 @@ async def accept(owner_kwargs: Mapping[str, Any], log: EventLog, topic: str, by:
             await connection.execute("select pg_advisory_xact_lock(hashtext('audit-topics'))")
             number, before = (await _newest(connection))[topic]
             rows = [json.loads(row["positions"]) for row in await connection.fetch(_SQL["positions"])]
-            # The highest: what one shard has may not be counted again for another.
+            # The highest over all shards: what one of them has may not be counted again for another.
             highest: dict[int, int] = {}
             for row in rows:
                 for partition, at in row.get(topic, {}).items():
                     highest[int(partition)] = max(at, highest.get(int(partition), 0))
-            bases = highest if found.is_anew else dict(before.bases)
+            bases = {part: next_base(at) for part, at in highest.items()} if found.is_anew else dict(before.bases)
             skipped = dict(before.skipped)
             for partition, at in found.earliest.items():
                 # Kafka's own offset, whatever the old base was, counted by the new one.

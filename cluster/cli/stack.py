@@ -31,6 +31,7 @@ _MARKS = {
     "up": ("✓", "green"),
     "ok": ("✓", "green"),
     "stopped": ("✓", "green"),
+    "kept": ("!", "yellow"),  # as it was before: it could not be made anew
     "skipped": ("-", "dim"),
     "down": ("-", "dim"),
     "warning": ("!", "yellow"),
@@ -126,6 +127,8 @@ def up(
     with Steps(console) as steps:
         stack = open_stack(settings, steps.report, steps.downloads)
         endpoints = stack.up(Plan(keycloak=keycloak, ray=pipeline, pipeline=pipeline, api=pipeline and api))
+    for note in stack.notes:
+        console.print(Text(f"! {note}", style="yellow"), soft_wrap=True)
     console.print(_endpoints_table(endpoints))
     console.print(
         styled(

@@ -51,6 +51,10 @@ class Ledger:
             for partition, base in json.loads(row["bases"]).items()
         }
 
+    async def topic_ids(self) -> dict[str, str]:
+        """Kafka's ids of the topics that the positions are of, as far as the ledger knows them."""
+        return {row["topic"]: row["topic_id"] for row in await self._connection.fetch(SQL["topic_ids"])}
+
     async def rulebook(self) -> Rulebook:
         """The rule sets in force."""
         rows = await self._connection.fetch(SQL["rule_sets"])

@@ -12,6 +12,9 @@ select key_group_from, key_group_to, epoch, next_seq, low_seq, positions::text a
        watermarks::text as watermarks
 from checkpoints order by key_group_from
 
+-- name: topic_ids
+select distinct on (topic) topic, topic_id from log_topics order by topic, incarnation desc
+
 -- name: topic_bases
 -- What is added to Kafka's offsets of each topic's incarnation in force.
 select distinct on (topic) topic, bases::text as bases from log_topics order by topic, incarnation desc

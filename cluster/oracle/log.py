@@ -23,12 +23,14 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
+    TopicCollection,
     TopicPartition,
 )
+from confluent_kafka.admin import AdminClient
 
 from cluster.oracle.decoding import Decoder, Refused
 from cluster.oracle.judge import Seen
-from schemas.errors import DeadLetterReason, ReconError, TransientError
+from schemas.errors import DeadLetterReason, ReconError, TopicRecreatedError, TransientError
 from schemas.events import KEY_GROUPS, Status, key_group_of
 
 BUCKET_EVENTS = 150_000  # about 150 MB of Python objects while a bucket is compared
@@ -170,6 +172,7 @@ class LogReader:
     ) -> None:
         """`bases` is what the ledger adds to Kafka's offsets; all offsets here are the ledger's."""
         self._bases = bases or {}
+        self._kafka = dict(kafka)
         self._topics = topics
         self._decoder = decoder
         self._next: dict[Position, int] = {}
@@ -188,6 +191,21 @@ class LogReader:
     def close(self) -> None:
         """Leave Kafka."""
         self._consumer.close()
+
+    def check_topics(self, known: Mapping[str, str]) -> None:
+        """Raise TopicRecreatedError when a topic is another than the ledger's, by its id in Kafka.
+
+        Its records are not those that were judged, so that nothing of them can be compared. Raises LogUnavailableError.
+        """
+        try:
+            with AdminClient(self._kafka) as admin:
+                asked = admin.describe_topics(TopicCollection(self._topics), request_timeout=OFFSETS_TIMEOUT_S)
+                found = {topic: str(future.result(OFFSETS_TIMEOUT_S).topic_id) for topic, future in asked.items()}
+        except (KafkaException, TimeoutError) as error:
+            raise LogUnavailableError(f"ids of the topics: {error}") from error
+        for topic, topic_id in found.items():
+            if known.get(topic, topic_id) != topic_id:
+                raise TopicRecreatedError(topic, known[topic], topic_id)
 
     def extents(self) -> dict[Position, Extent]:
         """Where each partition begins and ends at this moment. Raises LogUnavailableError."""

@@ -107,20 +107,22 @@ class Verification:
     async def run(self) -> Report:
         """Verify.
 
-        Raises NothingToVerifyError, ArrivalTimeError, a TransientError when Kafka or the registry does not answer, and
-        OSError or asyncpg.PostgresError when the database does not.
+        Raises NothingToVerifyError, ArrivalTimeError, TopicRecreatedError until an operator has accepted the new topic,
+        a TransientError when Kafka or the registry does not answer, and OSError or asyncpg.PostgresError when the
+        database does not.
         """
         began = time.monotonic()
         self._deadline = began + self._patience.wait_s
         async with snapshot(self._access.postgres) as ledger:
             sources = await ledger.sources() or self._access.sources
-            bases = await ledger.topic_bases()
+            bases, topic_ids = await ledger.topic_bases(), await ledger.topic_ids()
         with (
             registry_lookup(dict(self._access.registry)) as lookup,
             closing(
                 LogReader(self._access.kafka, [source.topic for source in sources], Decoder(lookup, sources), bases)
             ) as reader,
         ):
+            await asyncio.to_thread(reader.check_topics, topic_ids)
             extents = await asyncio.to_thread(reader.extents)
             records = sum(extent.high - extent.low for extent in extents.values())
             if records == 0:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from schemas.errors import ReconError
 
 if TYPE_CHECKING:
     from cluster.settings import Settings
@@ -73,6 +76,26 @@ def private_folder(path: Path) -> Path:
     if path.stat().st_uid == os.geteuid():
         path.chmod(0o700)
     return path
+
+
+class ForeignFolderError(ReconError):
+    """A folder that must be ours alone is somebody else's, who could put other files in the place of ours."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path} is not a folder of this user's: remove it, or set RECON_STATE_DIR")
+
+
+def own_folder(path: Path) -> Path:
+    """A private folder that nobody else can have made before us, also in /tmp. Raises ForeignFolderError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except FileExistsError:
+        raise ForeignFolderError(path) from None
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise ForeignFolderError(path)
+    return private_folder(path)
 
 
 def write_private(path: Path, content: str) -> Path:

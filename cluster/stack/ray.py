@@ -16,7 +16,7 @@ import grpc  # type: ignore[import-untyped]
 
 import cluster
 from cluster.endpoints import RAY_LOOPBACK, RayEndpoint
-from cluster.stack.context import clean_environment, private_folder, write_private
+from cluster.stack.context import clean_environment, own_folder, write_private
 from cluster.stack.process import config_digest
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Ray:
         if running is not None and running.config == config and self.problem() is None:
             return
         self.stop()
-        private_folder(self.temp_dir)  # what Ray makes inside is open to all
+        own_folder(self.temp_dir)  # what Ray makes inside is open to all
         context.processes.start(self.name, command, config=config, env=env, cwd=self.temp_dir)
         context.processes.wait_ready(self.name, lambda: self.problem() is None, settings.start_timeout_ms)
 

@@ -119,6 +119,7 @@ class Stack:
     def __init__(self, settings: Settings, report: Report = silent, progress: Progress | None = None) -> None:
         self.settings = settings
         self.processes = Processes(settings.state_dir)
+        self.notes: list[str] = []  # what `up` has to say beside how each step went
         self._report = report
         self._progress = progress
 
@@ -250,15 +251,26 @@ class Stack:
         return self.processes.alive("ray") is not None
 
     def _build_dashboard(self) -> None:
-        """Bundle the dashboard when its sources changed. Without it the API works all the same, so it only says so."""
+        """Bundle the dashboard when its sources changed. Where that fails the API serves what was built before.
+
+        What is wrong is added to `notes`; the API starts all the same.
+        """
         from cluster import dashboard_build  # noqa: PLC0415 - only where there is an API to serve it
 
         began = time.monotonic()
         self._report("dashboard", "building", 0.0)
         try:
             dashboard_build.build(report=lambda text: self._report("dashboard", text, 0.0))
-        except Exception:  # noqa: BLE001 - no registry, no Node, no sources: whatever it is, the rest goes on
-            self._report("dashboard", "failed", time.monotonic() - began)
+        except Exception as error:  # noqa: BLE001 - no registry, no Node, no sources: whatever it is, the rest goes on
+            seconds, why = time.monotonic() - began, str(error).strip().replace("\n", "; ")
+            if dashboard_build.is_built():
+                self._report("dashboard", "kept", seconds)
+                self.notes.append(f"the dashboard is the one built before, its newest sources could not be: {why}")
+            else:
+                self._report("dashboard", "failed", seconds)
+                self.notes.append(
+                    f"the API runs without its dashboard, {why}; build it with `python -m cluster.dashboard_build`"
+                )
         else:
             self._report("dashboard", "ready", time.monotonic() - began)
 

@@ -709,3 +709,39 @@ def test_a_partition_that_another_reads_holds_no_window_open(line):
         assert owner.shard.drain(PATIENCE_S)
     [row] = line.database.results.values()
     assert (row["verdict"], row["missing"]) == (Verdict.MISMATCHED, 0b100)
+
+
+def test_a_marker_that_comes_later_alone_moves_the_position_too(rig):
+    rig.broker.append(CORE, 0, record("T1"))
+    rig.turn()
+    assert rig.shards[0].at[CORE, 0] == 1
+    rig.broker.append(CORE, 0, MemoryRecord(None, None, A0, is_marker=True))
+    rig.turn()
+    assert rig.shards[0].at[CORE, 0] == 2
+
+
+def test_a_log_emptied_behind_a_marker_has_lost_nothing(rig):
+    rig.broker.append(CORE, 0, record("T1"))
+    rig.broker.append(CORE, 0, MemoryRecord(None, None, A0, is_marker=True))
+    rig.turn()
+    rig.broker.starts[CORE, 0] = 2
+    rig.reader.locate()
+    rig.broker.append(CORE, 0, record("T2"))
+    rig.turn()
+    assert rig.last.events["txn_id"].to_list() == ["T2"]
+    assert rig.shards[0].at[CORE, 0] == 3
+
+
+def test_a_new_incarnation_is_read_whole_although_no_shard_stands_at_its_beginning():
+    first, second = Recorder(key_group_to=64), Recorder(key_group_from=64)
+    rig = Rig(first, second)
+    rig.broker.recreate(CORE)
+    rig.broker.topics[CORE] = [[record("N1"), record("N2")], []]
+    first.at, second.at = {(CORE, 0): 90}, {(CORE, 0): 105}
+    rig.reader._ask_incarnations = lambda: {CORE: Incarnation(f"{CORE}-1", bases={0: 1_000})}
+    rig.reader.locate()
+    rig.turn()
+    ids = [txn for shard in rig.shards for batch in shard.sent for txn in batch.events["txn_id"]]
+    assert sorted(ids) == ["N1", "N2"]
+    [covered] = [one for one in rig.last.ranges if (one.topic, one.partition) == (CORE, 0)]
+    assert (covered.start, covered.stop) == (90, 1_002)

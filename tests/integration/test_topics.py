@@ -10,6 +10,7 @@ from confluent_kafka import Producer, TopicPartition
 from actors.adapters.kafka import KafkaEventLog
 from cluster.log_topics import NothingToAcceptError, accept
 from cluster.stack.kafka import admin_client, delete_topics, ensure_topics
+from schemas.errors import TopicRecreatedError
 from tests.conftest import run_sync
 
 pytestmark = pytest.mark.stack
@@ -90,6 +91,8 @@ def test_a_topic_that_is_made_anew_halts_its_reader_until_it_is_accepted(rig, is
     with rig.traffic(seconds=2.0):
         pass
     assert rig.sql(count, rig.endpoints.sources[1].name)[0]["n"] == before
+    with pytest.raises(TopicRecreatedError):
+        rig.verify()  # these are not the records that were judged
     decided = decide(rig, topic)
     assert decided["known_id"] != decided["found_id"]
     rig.eventually(lambda: not halted(rig) and lag(rig) == 0)
