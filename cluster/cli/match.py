@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, Self
 
 import typer
+from rich.markup import escape
+from rich.progress import Progress
 
 from cluster.cli.exit_codes import ExitCode
-from cluster.cli.terminal import SafeConsole
-from cluster.files.reading import AUTO_ENCODING, FIELDS, ColumnMap, UnusableFileError
+from cluster.cli.terminal import SafeConsole, visible
+from cluster.files.reading import AUTO_ENCODING, FIELDS, ColumnMap, UnusableFileError, row_count
 from cluster.files.reconcile import (
     Reconciliation,
     SourceFile,
@@ -28,6 +32,8 @@ from cluster.files.values import TIME_UNITS, BadValueError, currency_code
 from schemas.errors import InvalidRulesError
 from schemas.events import DEFAULT_SOURCES, Status
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT, TIME_TOLERANCE_MS_DEFAULT, RuleSet, Tolerance
+
+GC_OBJECTS = 500_000  # between two collections
 
 console = SafeConsole()
 errors = SafeConsole(stderr=True)
@@ -91,7 +97,10 @@ def match(  # noqa: PLR0912 - one branch an output
         if out is not None:
             check_output(out)
         check_places([file.path for file in chosen], {"--out": out, "--report": report, "--rejects": rejects})
-        outcome = reconcile(chosen, rules, [name.upper() for name in optional or []])
+        # A million rows are a million short-lived objects, none of which is garbage that only the collector finds.
+        gc.set_threshold(GC_OBJECTS)
+        with _Progress(chosen) as progress:
+            outcome = reconcile(chosen, rules, [name.upper() for name in optional or []], progress.add)
     except (UnusableFileError, BadValueError, InvalidRulesError, OSError) as error:
         _fail(str(error))
     if out is not None:
@@ -136,6 +145,30 @@ def match(  # noqa: PLR0912 - one branch an output
         )
     if summary.mismatched or summary.rejected or not outcome.compared:
         raise typer.Exit(ExitCode.FINDING)
+
+
+class _Progress:
+    """A bar for each file, on a terminal only."""
+
+    def __init__(self, files: Sequence[SourceFile]) -> None:
+        self._bar = Progress(console=errors, transient=True, disable=not errors.is_terminal)
+        self._tasks = {
+            file.path: self._bar.add_task(escape(visible(file.path.name)), total=row_count(file.path))
+            for file in files
+            if errors.is_terminal
+        }
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def add(self, path: Path, rows: int) -> None:
+        """So many rows more were read."""
+        if path in self._tasks:
+            self._bar.advance(self._tasks[path], rows)
 
 
 Maps = dict[str, ColumnMap]  # by source name; "" is for all others

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,8 +70,7 @@ class ColumnMap:
     trim: bool = False  # whether blanks around ids are no part of them
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One accepted row: an event, and the line (1 is the first, the heading of a CSV file included) it came from."""
 
     line: int
@@ -111,46 +110,56 @@ def read_rows(path: Path, mapping: ColumnMap) -> Iterator[Row | RejectedRow]:
     place = _digest(path)
     fields = _resolve(path, columns, mapping)
     words = {**STATUS_WORDS, **{word.upper(): status for word, status in mapping.statuses.items()}}
+    read = _row_reader(fields, place, mapping, words)
     for line, content, problem in rows:
         if content is None or problem:
             yield RejectedRow(path.name, line, problem, content)
             continue
         try:
-            yield _row(line, content, fields, place, mapping, words)
+            yield read(line, content)
         except BadValueError as error:
             yield RejectedRow(path.name, line, str(error), content)
 
 
-def _row(
-    line: int,
-    content: Mapping[str, Any],
-    fields: Mapping[str, str],
-    place: str,
-    mapping: ColumnMap,
-    words: Mapping[str, Status],
-) -> Row:
-    def get(name: str) -> Any:
-        return content.get(fields[name]) if name in fields else None
-
-    currency = currency_code(get("currency") if "currency" in fields else mapping.currency)
-    if "amount_minor" in fields:
-        amount = whole_minor(get("amount_minor"))
-    else:
-        amount = major_to_minor(get("amount"), currency, decimal_comma=mapping.decimal_comma)
-    event_time = time_ms("event_time", get("event_time"), mapping.time_unit)
-    return Row(
-        line=line,
-        txn_id=identifier("txn_id", get("txn_id"), trim=mapping.trim),
-        # Without an id of its own a row is identified by its place: the file, by its content, and the line.
-        event_id=(
-            identifier("event_id", get("event_id"), trim=mapping.trim) if "event_id" in fields else f"{place}:{line}"
-        ),
-        amount_minor=amount,
-        currency=currency,
-        status=status_of(get("status"), words) if "status" in fields else Status.SUCCESS,
-        event_time=event_time,
-        arrival=time_ms("arrival", get("arrival"), mapping.time_unit) if "arrival" in fields else event_time,
+def _row_reader(
+    fields: Mapping[str, str], place: str, mapping: ColumnMap, words: Mapping[str, Status]
+) -> Callable[[int, Mapping[str, Any]], Row]:
+    """A function from a line and its columns to a row, made once a file. It raises BadValueError."""
+    column = {name: fields.get(name, "") for name in FIELDS}
+    has = {name: name in fields for name in FIELDS}
+    has_id, has_minor, has_currency = has["event_id"], has["amount_minor"], has["currency"]
+    has_status, has_arrival = has["status"], has["arrival"]
+    trim, unit, decimal_comma, currency_of_file = (
+        mapping.trim,
+        mapping.time_unit,
+        mapping.decimal_comma,
+        mapping.currency,
     )
+    txn_column, time_column = column["txn_id"], column["event_time"]
+    amount_column = column["amount_minor" if has_minor else "amount"]
+
+    def read(line: int, content: Mapping[str, Any]) -> Row:
+        get = content.get
+        currency = currency_code(get(column["currency"]) if has_currency else currency_of_file)
+        amount = (
+            whole_minor(get(amount_column))
+            if has_minor
+            else major_to_minor(get(amount_column), currency, decimal_comma=decimal_comma)
+        )
+        event_time = time_ms("event_time", get(time_column), unit)
+        return Row(
+            line,
+            identifier("txn_id", get(txn_column), trim=trim),
+            # Without an id of its own a row is identified by its place: the file, by its content, and the line.
+            identifier("event_id", get(column["event_id"]), trim=trim) if has_id else f"{place}:{line}",
+            amount,
+            currency,
+            status_of(get(column["status"]), words) if has_status else Status.SUCCESS,
+            event_time,
+            time_ms("arrival", get(column["arrival"]), unit) if has_arrival else event_time,
+        )
+
+    return read
 
 
 def _resolve(path: Path, columns: list[str], mapping: ColumnMap) -> dict[str, str]:
@@ -183,6 +192,17 @@ def _resolve(path: Path, columns: list[str], mapping: ColumnMap) -> dict[str, st
             "say which is which with --map FIELD=COLUMN"
         )
     return fields
+
+
+def row_count(path: Path) -> int | None:
+    """About how many rows a file has, for a bar; None where it cannot be told."""
+    try:
+        if path.suffix.lower() in {".parquet", ".pq"}:
+            return int(pq.ParquetFile(path).metadata.num_rows)
+        with path.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def _digest(path: Path) -> str:
@@ -280,7 +300,7 @@ def _csv_rows(path: Path, columns: list[str], delimiter: str, encoding: str, *, 
                 # An open quote swallows what follows, to the next quote or the end of the file: say how far.
                 yield line, None, f"not CSV: {error} (lines {line} to {before + reader.line_num})"
                 continue
-            if not any(cell.strip() for cell in cells):
+            if not any(map(str.strip, cells)):
                 continue  # an empty line is no row, and neither are delimiters alone
             if not has_heading:
                 has_heading = True
@@ -291,11 +311,16 @@ def _csv_rows(path: Path, columns: list[str], delimiter: str, encoding: str, *, 
             if len(cells) != len(columns):
                 content |= {f"column {at + 1}": cell for at, cell in enumerate(cells) if at >= len(columns)}
                 yield line, _printable(content), f"{len(cells)} cells where the heading has {len(columns)}"
-            elif any("\udc80" <= char <= "\udcff" for cell in cells for char in cell if not cell.isascii()):
+            elif not all(map(str.isascii, cells)) and any(map(_has_undecoded, cells)):
                 named = "UTF-8" if encoding == "utf-8-sig" else encoding
                 yield line, _printable(content), f"not {named}; for another encoding say --encoding, as in cp1252"
             else:
                 yield line, content, ""
+
+
+def _has_undecoded(cell: str) -> bool:
+    """Whether a byte of it was not of the file's encoding."""
+    return any("\udc80" <= char <= "\udcff" for char in cell)
 
 
 def _printable(content: Mapping[str, str]) -> dict[str, str]:

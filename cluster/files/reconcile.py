@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from actors.matching.decide import decide
-from actors.matching.frames import EVENT_SCHEMA
+from actors.matching.frames import EVENT_SCHEMA, empty
 from cluster.files.reading import ColumnMap, RejectedRow, Row, UnusableFileError, read_rows
 from cluster.files.values import looks_rounded
 from schemas.events import SOURCES_MAX, SourceSpec, key_group_of
@@ -49,10 +49,16 @@ class Reconciliation:
         return [source.name for source in self.sources]
 
 
-class _Columns:
-    """Events of all files as growing columns."""
+PROGRESS_ROWS = 20_000  # between two words on how far it is
+CHUNK_ROWS = 50_000  # of Python objects at a time; the rest is packed in frames
+PARTS = 16  # of the transactions, by key group: judged one after the other, which bounds memory
+
+
+class _Events:
+    """Events of all files, packed as they come, each in the part of its transaction."""
 
     def __init__(self) -> None:
+        self._parts: list[list[pl.DataFrame]] = [[] for _ in range(PARTS)]
         self._columns: dict[str, list[object]] = {name: [] for name in EVENT_SCHEMA}
         self.count = 0
 
@@ -71,15 +77,38 @@ class _Columns:
         columns["arrival"].append(row.arrival)
         columns["partition"].append(source_id)
         columns["offset"].append(row.line)
+        if len(columns["seq"]) >= CHUNK_ROWS:
+            self._pack()
 
-    def frame(self) -> pl.DataFrame:
-        return pl.DataFrame(self._columns, schema=EVENT_SCHEMA)
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """One part after the other; a part is let go once it was given."""
+        self._pack()
+        for index, chunks in enumerate(self._parts):
+            self._parts[index] = []
+            if chunks:
+                yield pl.concat(chunks)
+
+    def _pack(self) -> None:
+        frame = pl.DataFrame(self._columns, schema=EVENT_SCHEMA)
+        self._columns = {name: [] for name in EVENT_SCHEMA}
+        for key, rows in (
+            frame.with_columns(part=pl.col("key_group") % PARTS)
+            .partition_by("part", as_dict=True, include_key=False)
+            .items()
+        ):
+            self._parts[int(key[0])].append(rows)
 
 
-def reconcile(files: Sequence[SourceFile], rules: RuleSet, optional: Iterable[str] = ()) -> Reconciliation:
+def reconcile(
+    files: Sequence[SourceFile],
+    rules: RuleSet,
+    optional: Iterable[str] = (),
+    on_row: Callable[[Path, int], None] = lambda _path, _row: None,
+) -> Reconciliation:
     """Match the rows of all files. Raises UnusableFileError for a file that cannot be read at all.
 
     Several files may belong to one source. The rules' expected sources are those of the files, less `optional`.
+    `on_row` is told now and then how many rows more of which file were read.
     """
     names = list(dict.fromkeys(file.source for file in files))
     left_out = set(optional)
@@ -92,13 +121,15 @@ def reconcile(files: Sequence[SourceFile], rules: RuleSet, optional: Iterable[st
         raise UnusableFileError(f"{len(names)} sources; at most {SOURCES_MAX} are compared at once")
     sources = tuple(SourceSpec(name, name.lower(), name in expected) for name in names)
     applied = RuleSet.from_json(rules.version, 0, {**rules.to_json(), "expected_sources": list(expected)})
-    columns, rejects = _Columns(), list[RejectedRow]()
+    columns, rejects = _Events(), list[RejectedRow]()
     rows = dict.fromkeys(names, 0)
     warnings: list[str] = []
     for file in files:
         rounded: list[Row] = []
         source_id = names.index(file.source)
-        for row in read_rows(file.path, file.mapping):
+        for number, row in enumerate(read_rows(file.path, file.mapping), start=1):
+            if number % PROGRESS_ROWS == 0:
+                on_row(file.path, PROGRESS_ROWS)
             if isinstance(row, RejectedRow):
                 rejects.append(row)
             else:
@@ -111,7 +142,9 @@ def reconcile(files: Sequence[SourceFile], rules: RuleSet, optional: Iterable[st
                 f"{file.path.name}: {len(rounded)} ids look like numbers that a spreadsheet has rounded, "
                 f"the first in line {rounded[0].line}: {rounded[0].txn_id}; different payments may share one"
             )
-    results = decide(columns.frame(), Rulebook([applied]), sources, [ALL_READ_MS] * len(sources)).sort("txn_id")
+    closed = [ALL_READ_MS] * len(sources)
+    judged = [decide(part, Rulebook([applied]), sources, closed) for part in columns.parts()]
+    results = pl.concat(judged or [decide(empty(EVENT_SCHEMA), Rulebook([applied]), sources, closed)]).sort("txn_id")
     distinct = int(results["event_seqs"].list.len().sum() or 0)
     compared = int((results["present"].bitwise_count_ones() > 1).sum())
     return Reconciliation(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from schemas.events import AMOUNT_MINOR_MAX, EVENT_TIME_MIN_MS, ID_BYTES_MAX, Status
@@ -60,6 +60,10 @@ class Unreadable:
 
 def identifier(field: str, value: Any, *, trim: bool = False) -> str:
     """An id: 1 to ID_BYTES_MAX bytes of text without NUL, exactly as it stands unless `trim`."""
+    if type(value) is str and 0 < len(value) <= ID_BYTES_MAX and value.isascii() and value.isprintable():
+        text = value.strip() if trim else value  # nearly every id there is
+        if text and not text.isspace():
+            return text
     text = _text(field, value)
     if trim:
         text = text.strip()
@@ -96,6 +100,8 @@ def _text(field: str, value: Any) -> str:
 
 def currency_code(value: Any) -> str:
     """An ISO 4217 code; case does not matter."""
+    if type(value) is str and value in CURRENCY_EXPONENTS:
+        return value
     text = _text("currency", value).strip().upper()
     if text not in CURRENCY_EXPONENTS:
         raise BadValueError(f"currency {text[:20]!r} is no currency of ISO 4217 with a minor unit")
@@ -117,12 +123,20 @@ def major_to_minor(value: Any, currency: str, *, decimal_comma: bool = False) ->
     """
     if decimal_comma and isinstance(value, str):
         value = _with_point(value.strip())
-    number = _decimal("amount", value).scaleb(CURRENCY_EXPONENTS[currency])
+    exponent = CURRENCY_EXPONENTS[currency]
+    if type(value) is str and (usual := _USUAL.fullmatch(value)) is not None:  # nearly every amount there is
+        whole, part = usual[1], usual[2] or ""
+        if len(part) <= exponent:
+            return _in_range(int(whole + part + "0" * (exponent - len(part))))
+    number = _decimal("amount", value).scaleb(exponent, _EXACT)
     if number != number.to_integral_value():
         raise BadValueError(f"amount {value!s} has more decimals than {currency} has ({CURRENCY_EXPONENTS[currency]})")
     return _in_range(int(number))
 
 
+_USUAL = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,4}))?")
+AMOUNT_CHARACTERS_MAX = 100  # of an amount as text
+_EXACT = Context(prec=2 * AMOUNT_CHARACTERS_MAX)
 _GROUPED = re.compile(r"-?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+")
 _PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
@@ -142,6 +156,8 @@ def _decimal(field: str, value: Any) -> Decimal:
     text = _text(field, value).strip()
     if not text:
         raise BadValueError(f"{field} is empty")
+    if len(text) > AMOUNT_CHARACTERS_MAX:
+        raise BadValueError(f"{field} has more than {AMOUNT_CHARACTERS_MAX} characters")
     # Decimals that a file brought as such may print with an exponent; text is digits and a point, or no amount.
     if not isinstance(value, Decimal) and not _PLAIN.fullmatch(text):
         raise BadValueError(f"{field} {text[:40]!r} is not a number in plain digits")
@@ -159,6 +175,8 @@ def _in_range(amount_minor: int) -> int:
 
 def status_of(value: Any, words: Mapping[str, Status]) -> Status:
     """A status by its word; case does not matter."""
+    if type(value) is str and value in words:
+        return words[value]
     text = _text("status", value).strip().upper()
     try:
         return words[text]

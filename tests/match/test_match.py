@@ -269,5 +269,6 @@ def test_any_bytes_after_a_good_line_lose_neither_it_nor_a_line(tmp_path, body):
     rows = list(read_rows(path, ColumnMap()))
     assert isinstance(rows[0], Row)
     assert all(isinstance(row, (Row, RejectedRow)) for row in rows)
-    if body.strip(b"\r\n"):
+    # Lines of blanks and delimiters are no rows.
+    if any(not char.isspace() and char not in ',"' for char in body.decode(errors="replace")):
         assert len(rows) > 1

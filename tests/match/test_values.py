@@ -128,6 +128,14 @@ def test_statuses_are_words_and_can_be_taught():
         status_of("cleared", STATUS_WORDS)
 
 
+def test_an_amount_with_more_digits_than_a_decimal_context_has_is_no_rounder():
+    with pytest.raises(BadValueError, match="more decimals"):
+        major_to_minor("1.00" + "0" * 40 + "1", "EUR")
+    assert major_to_minor("1.00" + "0" * 40, "EUR") == 100
+    with pytest.raises(BadValueError, match="more than 100 characters"):
+        major_to_minor("1." + "0" * 99, "EUR")
+
+
 @pytest.mark.parametrize("value", ["", "   ", None, "a\0b", "é" * 129])
 def test_ids_that_cannot_be_keys_are_refused(value):
     with pytest.raises(BadValueError):
