@@ -66,13 +66,29 @@ export function shortMoney(minor: number, currency: string): string {
   return money(minor, currency);
 }
 
-/** Minor units of a typed number such as `1,234.5`, or null when it is none or has too many decimals. */
+/**
+ * Minor units of a typed number such as `1,234.5`, or null when it is none or has too many decimals.
+ *
+ * A comma stands between thousands, as amounts are shown here. Where it might be a decimal comma the text is refused:
+ * `12,50` is no amount, and neither is `1,234` of a currency with three decimals.
+ */
 export function parseAmount(text: string, currency: string): number | null {
-  const match = /^(\d{1,15})(?:\.(\d*))?$/.exec(text.replaceAll(",", "").trim());
-  if (!match) return null;
   const places = exponent(currency);
+  const trimmed = text.trim();
+  if (!/^(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d*)?$/.test(trimmed)) return null;
+  if (places === 3 && /^\d{1,3},\d{3}$/.test(trimmed)) return null;
+  const match = /^(\d{1,15})(?:\.(\d*))?$/.exec(trimmed.replaceAll(",", ""));
+  if (!match) return null;
   const fraction = match[2] ?? "";
   if (fraction.length > places) return null;
   const minor = Number(`${match[1]}${fraction.padEnd(places, "0")}`);
   return Number.isSafeInteger(minor) ? minor : null;
+}
+
+/** Why a typed text is no amount, with what would be right. */
+export function notAnAmount(text: string, currency: string): string {
+  const comma = /^(\d[\d.]*),(\d{1,4})$/.exec(text.trim());
+  return comma
+    ? `With a comma it could be either: type ${comma[1]}.${comma[2]} or ${comma[1]}${comma[2]}`
+    : `Not an amount in ${currency}`;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { amount, money, parseAmount, shortMoney, signedAmount } from "@/lib/money";
+import { amount, money, notAnAmount, parseAmount, shortMoney, signedAmount } from "@/lib/money";
 
 const plain = (text: string) => text.replaceAll(/[\u00a0\u2009]/g, " ");
 
@@ -43,7 +43,23 @@ describe("money", () => {
     ["1.234", "EUR", null],
     ["-3", "EUR", null],
     ["three", "EUR", null],
+    ["12,50", "EUR", null],
+    ["12,5", "EUR", null],
+    ["1,23", "EUR", null],
+    ["1.234,50", "EUR", null],
+    ["1,2345", "EUR", null],
+    ["1,234", "EUR", 123400],
+    ["1,234,567.80", "EUR", 123456780],
+    ["1,234", "KWD", null],
+    ["1,234.5", "KWD", 1234500],
+    ["1,234", "JPY", 1234],
+    [" 12.30 ", "EUR", 1230],
   ])("%s typed in %s is %s minor units", (text, currency, minor) => {
     expect(parseAmount(text, currency)).toBe(minor);
+  });
+
+  test("a comma that might be a decimal one is refused with both readings", () => {
+    expect(notAnAmount("12,50", "EUR")).toBe("With a comma it could be either: type 12.50 or 1250");
+    expect(notAnAmount("twelve", "EUR")).toBe("Not an amount in EUR");
   });
 });

@@ -1,6 +1,6 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
-import { useCallback, useEffect, useMemo, useState } from "react";
+import { useCallback, useMemo, useState } from "react";
 import { queries } from "@/api/queries";
 import type { Bucket, ExceptionRow, Severity } from "@/api/types";
 import { Page } from "@/app/Page";
@@ -15,7 +15,8 @@ import { useKeys, useTriage } from "@/lib/useKeys";
 import { useNarrow } from "@/lib/useNarrow";
 import { useNewArrivals } from "@/live/hooks";
 import { Button } from "@/ui/Button";
-import { Input, Select } from "@/ui/Field";
+import { CurrencyInput } from "@/ui/CurrencyInput";
+import { Select } from "@/ui/Field";
 import { EmptySearch, FillState } from "@/ui/grid/Filling";
 import { Grid } from "@/ui/grid/Grid";
 import { Empty, Failed, Loading } from "@/ui/States";
@@ -111,8 +112,6 @@ function Filters({
   change: (next: Partial<ExceptionSearch>) => void;
 }) {
   const sources = useSourceNames();
-  const [currency, setCurrency] = useState(search.currency ?? "");
-  useEffect(() => setCurrency(search.currency ?? ""), [search.currency]);
   const may = useMay();
   const touched = search.bucket !== undefined && search.bucket !== "open" && search.bucket !== "mine";
   const people = useQuery({ ...queries.people(), enabled: touched && may("listPeople") });
@@ -162,17 +161,12 @@ function Filters({
           </option>
         ))}
       </Select>
-      <Input
+      <CurrencyInput
         aria-label="Currency"
         className={s.currency}
         placeholder="Currency"
-        maxLength={3}
-        value={currency}
-        onChange={(event) => {
-          const typed = event.target.value.toUpperCase().replace(/[^A-Z]/g, "");
-          setCurrency(typed);
-          if (typed === "" || typed.length === 3) change({ currency: typed || undefined, open: undefined });
-        }}
+        value={search.currency}
+        onCurrency={(currency) => change({ currency, open: undefined })}
       />
       {(touched || search.assignee) && may("listPeople") && (
         <Select

@@ -12,6 +12,7 @@ import { useKeys, useTriage } from "@/lib/useKeys";
 import { tape, useFeedStatus, useTape } from "@/live/hooks";
 import type { TapeRow } from "@/live/tape";
 import { Button } from "@/ui/Button";
+import { CurrencyInput } from "@/ui/CurrencyInput";
 import { Input, Select } from "@/ui/Field";
 import { Grid } from "@/ui/grid/Grid";
 import { Empty, FailedLine } from "@/ui/States";
@@ -110,15 +111,12 @@ export default function LivePage() {
             </option>
           ))}
         </Select>
-        <Input
+        <CurrencyInput
           aria-label="Currency"
           className={s.currency}
           placeholder="Currency"
-          maxLength={3}
-          value={search.currency ?? ""}
-          onChange={(event) =>
-            change({ currency: event.target.value.toUpperCase() || undefined, min: undefined })
-          }
+          value={search.currency}
+          onCurrency={(currency) => change({ currency, min: undefined })}
         />
         <MinAmount search={search} change={change} />
       </div>

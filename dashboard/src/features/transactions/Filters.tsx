@@ -3,9 +3,10 @@ import { useState } from "react";
 import { queries } from "@/api/queries";
 import type { BreakName } from "@/api/types";
 import { BREAK_NAMES, BREAKS, sourceLabel } from "@/lib/labels";
-import { amount, money, parseAmount } from "@/lib/money";
+import { amount, money, notAnAmount, parseAmount } from "@/lib/money";
 import { fromLocalInput, moment, toLocalInput } from "@/lib/time";
 import { Button } from "@/ui/Button";
+import { CurrencyInput } from "@/ui/CurrencyInput";
 import { Field, Input, Select } from "@/ui/Field";
 import { Icon } from "@/ui/Icon";
 import { Popover } from "@/ui/Popover";
@@ -68,14 +69,10 @@ function FilterForm({ search, change }: { search: TransactionSearch; change: Cha
         </Field>
       </div>
       <Field label="Currency" hint="Amounts below are in this currency">
-        <Input
-          value={search.currency ?? ""}
-          maxLength={3}
+        <CurrencyInput
           placeholder="Any"
-          onChange={(event) => {
-            const currency = event.target.value.toUpperCase().replace(/[^A-Z]/g, "");
-            change({ currency: currency || undefined, min: undefined, max: undefined });
-          }}
+          value={search.currency}
+          onCurrency={(currency) => change({ currency, min: undefined, max: undefined })}
         />
       </Field>
       <div className={s.pair}>
@@ -171,7 +168,7 @@ function AmountField({
   const [typed, setTyped] = useState(stored === undefined ? "" : amount(stored, currency));
   const parsed = typed === "" ? undefined : parseAmount(typed, currency);
   return (
-    <Field label={label} error={parsed === null ? "Not an amount" : null}>
+    <Field label={label} error={parsed === null ? notAnAmount(typed, currency) : null}>
       <Input
         inputMode="decimal"
         disabled={!known}
