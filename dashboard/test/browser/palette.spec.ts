@@ -19,6 +19,7 @@ test("the palette goes to a screen, to a view and to a transaction, by keys alon
   await expect(anna).toHaveURL(/\/transactions\?verdict=MISMATCHED&sort=-amount_minor/);
 
   await anna.keyboard.press("Control+k");
+  await expect(active).toHaveText(/Overview/); // it is there, and listens
   await anna.keyboard.press("ArrowUp"); // from the first to the last
   await expect(active).toHaveText(/Sign out everywhere/);
   await anna.keyboard.press("ArrowDown");
