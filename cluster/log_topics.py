@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,7 +17,8 @@ from typing import Any, Final
 import asyncpg
 
 from actors.ports import EventLog, Incarnation, TopicPartition
-from schemas.audit import GENESIS, AuditEntry, entry_hash
+from cluster.audit_chain import append, lock_chain
+from schemas.audit import AuditEntry
 from schemas.errors import ReconError, StoreUnavailableError
 from schemas.queries import named_queries
 
@@ -118,7 +119,7 @@ async def states(connect_kwargs: Mapping[str, Any], log: EventLog) -> dict[str, 
             number,
             incarnation.topic_id,
             ids[topic],
-            _positions(rows, topic),
+            _over_shards(rows, topic, min),  # what is below it is in the ledger for all shards
             {part: at for (of, part), at in earliest.items() if of == topic},
         )
         for topic, (number, incarnation) in newest.items()
@@ -126,13 +127,15 @@ async def states(connect_kwargs: Mapping[str, Any], log: EventLog) -> dict[str, 
     }
 
 
-def _positions(rows: list[dict[str, dict[str, int]]], topic: str) -> dict[int, int]:
-    """The lowest position of each partition over all shards: what is below it is in the ledger for all of them."""
-    found: dict[int, int] = {}
+def _over_shards(
+    rows: Sequence[Mapping[str, Mapping[str, int]]], topic: str, choose: Callable[[list[int]], int]
+) -> dict[int, int]:
+    """The lowest or the highest position of each partition over all shards."""
+    found: dict[int, list[int]] = {}
     for row in rows:
         for partition, at in row.get(topic, {}).items():
-            found[int(partition)] = min(at, found.get(int(partition), at))
-    return found
+            found.setdefault(int(partition), []).append(at)
+    return {partition: choose(positions) for partition, positions in found.items()}
 
 
 def next_base(position: int) -> int:
@@ -153,14 +156,11 @@ async def accept(owner_kwargs: Mapping[str, Any], log: EventLog, topic: str, by:
     connection = await asyncpg.connect(**owner_kwargs)
     try:
         async with connection.transaction():
-            await connection.execute("select pg_advisory_xact_lock(hashtext('audit-topics'))")
+            await lock_chain(connection, CHAIN)
             number, before = (await _newest(connection))[topic]
             rows = [json.loads(row["positions"]) for row in await connection.fetch(_SQL["positions"])]
             # The highest over all shards: what one of them has may not be counted again for another.
-            highest: dict[int, int] = {}
-            for row in rows:
-                for partition, at in row.get(topic, {}).items():
-                    highest[int(partition)] = max(at, highest.get(int(partition), 0))
+            highest = _over_shards(rows, topic, max)
             bases = {part: next_base(at) for part, at in highest.items()} if found.is_anew else dict(before.bases)
             skipped = dict(before.skipped)
             for partition, at in found.earliest.items():
@@ -179,25 +179,9 @@ async def accept(owner_kwargs: Mapping[str, Any], log: EventLog, topic: str, by:
             await connection.execute(
                 _SQL["accept"], topic, number + 1, found.found_id, json.dumps(bases), json.dumps(skipped), by
             )
-            await _record(connection, topic, by, json.loads(json.dumps(details)))
+            # As JSON has them, with the numbers of partitions as text: the hash is taken over what will be read back.
+            entry = AuditEntry(datetime.now(UTC), by, "topic.accepted", "topic", topic, json.loads(json.dumps(details)))
+            await append(connection, CHAIN, entry)
     finally:
         await connection.close()
     return details
-
-
-async def _record(connection: asyncpg.Connection[Any], topic: str, by: str, details: dict[str, Any]) -> None:
-    head = await connection.fetchrow(_SQL["chain_head"])
-    seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
-    entry = AuditEntry(datetime.now(UTC), by, "topic.accepted", "topic", topic, details)
-    await connection.execute(
-        _SQL["append_audit"],
-        seq,
-        entry.occurred_at,
-        entry.actor,
-        entry.action,
-        entry.object_type,
-        entry.object_id,
-        json.dumps(details),
-        previous,
-        entry_hash(CHAIN, seq, entry, previous),
-    )

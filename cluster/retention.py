@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
 
-from schemas.audit import GENESIS, AuditEntry, entry_hash
+from cluster.audit_chain import append
+from schemas.audit import AuditEntry
 from schemas.queries import named_queries
 
 _SQL: Final = named_queries("schemas", "sql/retention.sql")
@@ -63,25 +63,7 @@ async def _drop(connection: asyncpg.Connection[Any], name: str, events: int, *, 
             " where r.key_group = b.key_group and r.seq between b.seq_from and b.seq_to"
         )
         await connection.execute(f"drop table {name}")
-        await _record(connection, name, events)
+        details = {"partition": name, "events": events}
+        entry = AuditEntry(datetime.now(UTC), "retention", "log.dropped", "event_blocks", name, details)
+        await append(connection, CHAIN, entry)
     return "dropped"
-
-
-async def _record(connection: asyncpg.Connection[Any], name: str, events: int) -> None:
-    await connection.execute("select pg_advisory_xact_lock(hashtext('audit-retention'))")
-    head = await connection.fetchrow(_SQL["chain_head"])
-    seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
-    details = {"partition": name, "events": events}
-    entry = AuditEntry(datetime.now(UTC), "retention", "log.dropped", "event_blocks", name, details)
-    await connection.execute(
-        _SQL["append_audit"],
-        seq,
-        entry.occurred_at,
-        entry.actor,
-        entry.action,
-        entry.object_type,
-        entry.object_id,
-        json.dumps(details),
-        previous,
-        entry_hash(CHAIN, seq, entry, previous),
-    )

@@ -28,14 +28,14 @@ import numpy.typing as npt
 import polars as pl
 
 from wire.avro_schema import Enum, Node, Primitive, Record, Union
-from wire.avro_values import INT_MAX, LONG_BYTES_MAX
-from wire.framing import write_varint
+from wire.avro_values import INT_MAX
+from wire.varints import BYTES_MAX, write_varint
 
 COLUMNS_MAX: Final = 200
 """The most columns of a schema that is read by the block."""
 
 _SYNC: Final = b"recon-avro-block"  # sixteen bytes, the container's block marker
-_VARINT_STEPS: Final = np.array([1 << (7 * size) for size in range(1, LONG_BYTES_MAX)], dtype=np.uint64)
+_VARINT_STEPS: Final = np.array([1 << (7 * size) for size in range(1, BYTES_MAX)], dtype=np.uint64)
 # What stands for a type in the container: every number a long, because polars cuts an int to 32 bits without a word.
 _CONTAINER_TYPES: Final = {
     "int": "long",

@@ -16,12 +16,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from wire.avro_schema import Array, Enum, Fixed, Map, Node, Primitive, Record, Union
+from wire.varints import BadVarintError, read_varint
 
 INT_MAX: Final = 2**31 - 1
-LONG_BYTES_MAX: Final = 10
-"""A number of 64 bits has at most ten bytes of seven bits each."""
-_LAST_BYTE_MAX: Final = 1  # of which the tenth has one bit
-
 ITEMS_MAX: Final = 1_000_000
 """The most items of one array or map in one record; items of no bytes could else be as many as memory has room for."""
 
@@ -33,23 +30,6 @@ Reader = Callable[[bytes, int], tuple[Any, int]]
 
 class BadAvroError(ValueError):
     """Bytes that are not one whole record of the schema."""
-
-
-def read_long(data: bytes, at: int) -> tuple[int, int]:
-    """A zig-zag varint and where it ends. Raises BadAvroError past the end and beyond 64 bits."""
-    number = shift = 0
-    for place in range(at, at + LONG_BYTES_MAX):
-        try:
-            byte = data[place]
-        except IndexError:
-            raise BadAvroError("the data ends within a number") from None
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if place - at == LONG_BYTES_MAX - 1 and byte > _LAST_BYTE_MAX:
-                break
-            return (number >> 1) ^ -(number & 1), place + 1
-        shift += 7
-    raise BadAvroError("a number has more than 64 bits")
 
 
 def reader_of(node: Node, *, decimals: bool = True) -> Callable[[bytes], Any]:
@@ -65,6 +45,8 @@ def reader_of(node: Node, *, decimals: bool = True) -> Callable[[bytes], Any]:
             value, at = read(data, 0)
         except RecursionError:
             raise BadAvroError("nested too deeply") from None
+        except BadVarintError as error:
+            raise BadAvroError(str(error)) from None
         if at != len(data):
             raise BadAvroError(f"{len(data) - at} bytes after the record")
         return value
@@ -121,14 +103,14 @@ def _boolean(data: bytes, at: int) -> tuple[bool, int]:
 
 
 def _int(data: bytes, at: int) -> tuple[int, int]:
-    value, at = read_long(data, at)
+    value, at = read_varint(data, at)
     if not -INT_MAX - 1 <= value <= INT_MAX:
         raise BadAvroError("an int has more than 32 bits")
     return value, at
 
 
 def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
-    size, at = read_long(data, at)
+    size, at = read_varint(data, at)
     if not 0 <= size <= len(data) - at:
         raise BadAvroError(f"a length of {size} with {len(data) - at} bytes left")
     return data[at : at + size], at + size
@@ -157,7 +139,7 @@ _PRIMITIVES: Final[dict[str, Reader]] = {
     "null": _null,
     "boolean": _boolean,
     "int": _int,
-    "long": read_long,
+    "long": read_varint,
     "float": _number("<f"),
     "double": _number("<d"),
     "bytes": _bytes,
@@ -192,7 +174,7 @@ def _enum(node: Enum) -> Reader:
     symbols = node.symbols
 
     def read(data: bytes, at: int) -> tuple[str, int]:
-        index, at = read_long(data, at)
+        index, at = read_varint(data, at)
         if not 0 <= index < len(symbols):
             raise BadAvroError(f"symbol {index} of {len(symbols)}")
         return symbols[index], at
@@ -202,7 +184,7 @@ def _enum(node: Enum) -> Reader:
 
 def _union(branches: list[Reader]) -> Reader:
     def read(data: bytes, at: int) -> tuple[Any, int]:
-        index, at = read_long(data, at)
+        index, at = read_varint(data, at)
         if not 0 <= index < len(branches):
             raise BadAvroError(f"branch {index} of {len(branches)}")
         return branches[index](data, at)
@@ -224,13 +206,13 @@ def _blocks(data: bytes, at: int, take: Callable[[int], int]) -> int:
     """Walk the blocks of an array or map; `take` reads one item and says where it ends."""
     total = 0
     while True:
-        count, at = read_long(data, at)
+        count, at = read_varint(data, at)
         if count == 0:
             return at
         stop = None
         if count < 0:
             count = -count
-            size, at = read_long(data, at)
+            size, at = read_varint(data, at)
             stop = at + size
         total += count
         if total > ITEMS_MAX:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from wire.varints import read_varint, write_varint
+
 HEADER_BYTES: Final = 5
 """The framing's length in bytes: magic byte 0, then the schema id as a big-endian uint32."""
 
 MESSAGE_INDEXES_MAX: Final = 64
 """The deepest nesting of a Protobuf message type that is followed."""
-
-_VARINT_BYTES_MAX: Final = 10
-_LAST_BYTE_MAX: Final = 1  # the tenth byte of a 64-bit number has one bit
 
 
 def schema_id_of(value: bytes | None) -> int | None:
@@ -51,29 +50,3 @@ def with_indexes(indexes: tuple[int, ...], body: bytes) -> bytes:
     if indexes == (0,):
         return b"\0" + body
     return b"".join(map(write_varint, (len(indexes), *indexes))) + body
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """A zig-zag varint and where it ends. Raises ValueError beyond 64 bits or past the end."""
-    number = 0
-    for place in range(_VARINT_BYTES_MAX):
-        if at + place >= len(data):
-            raise ValueError("the data ends within a number")
-        byte = data[at + place]
-        number |= (byte & 0x7F) << (7 * place)
-        if byte < 0x80:
-            if place == _VARINT_BYTES_MAX - 1 and byte > _LAST_BYTE_MAX:
-                break
-            return (number >> 1) ^ -(number & 1), at + place + 1
-    raise ValueError("a number has more than 64 bits")
-
-
-def write_varint(number: int) -> bytes:
-    """A zig-zag varint."""
-    value = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from cluster.benchmark import Outcome, bench_settings, run
 from cluster.cli.exit_codes import ExitCode
-from cluster.cli.stack import load_settings
 from cluster.cli.terminal import SafeConsole, styled
+from cluster.settings import read_settings
 from schemas.errors import ReconError
 
 TRANSACTIONS_DEFAULT = 500_000  # 1.49 million events
@@ -31,7 +31,7 @@ def bench(
 
     Exit 0: measured and verified. Exit 1: the outcome was wrong. Exit 3: it could not be measured.
     """
-    settings = bench_settings(load_settings())
+    settings = bench_settings(read_settings())
     try:
         outcome = run(settings, transactions, lambda text: errors.print(styled("[dim]bench[/] {}", text)), keep=keep)
     except ReconError as error:

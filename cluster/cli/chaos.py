@@ -17,10 +17,10 @@ from cluster import pipeline
 from cluster.chaos import CALM_S, WARM_UP_S, Fault, Saboteur, Step, Traffic, plan_faults, verified
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.produce import rules_in_force
-from cluster.cli.stack import load_settings
 from cluster.cli.terminal import SafeConsole, styled
 from cluster.endpoints import Endpoints
 from cluster.oracle.verification import NothingToVerifyError, Patience, Report
+from cluster.settings import read_settings
 from cluster.stack.joined import NotOursError
 from cluster.stack.stack import Stack
 from producers.emitter import DeliveryError
@@ -55,7 +55,7 @@ def chaos(
     """
     kinds = _kinds(faults or ["all"])
     chosen = int(time.time() * 1000) % SEED_MAX if seed is None else seed
-    settings = load_settings()
+    settings = read_settings()
     if settings.ray_address:
         raise NotOursError("chaos breaks the local stack only, and RECON_RAY_ADDRESS names a cluster")
     endpoints = Endpoints.load(settings.state_dir)

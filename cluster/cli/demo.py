@@ -16,7 +16,7 @@ from rich.text import Text
 
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.produce import rules_in_force
-from cluster.cli.stack import Steps, load_settings
+from cluster.cli.stack import Steps
 from cluster.cli.terminal import SafeConsole, styled
 from cluster.demo import DEMO_WINDOW_MS, LATE_MARGIN_MS, Traffic, Watcher, addresses, draw
 from cluster.endpoints import Endpoints
@@ -24,7 +24,7 @@ from cluster.oracle.differences import Findings
 from cluster.oracle.ledger import snapshot
 from cluster.oracle.planted import compare_planted
 from cluster.oracle.verification import Access, NothingToVerifyError, Patience, Report, Verification
-from cluster.settings import Settings
+from cluster.settings import Settings, read_settings
 from cluster.stack.joined import open_stack
 from cluster.stack.stack import Plan
 from producers.manifest import read_manifest
@@ -55,7 +55,7 @@ def demo(
     and the ledger agrees with the log, 1 when not; what it started is stopped.
     """
     os.environ.setdefault("RECON_MATCH_WINDOW_MS", str(DEMO_WINDOW_MS))  # for a new ledger; an old one keeps its rules
-    settings = load_settings()
+    settings = read_settings()
     with Steps(console) as steps:
         stack = open_stack(settings, steps.report, steps.downloads)
         was_up = any(service.state == "up" for service in stack.status())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import typer
 
 from cluster.cli.exit_codes import ExitCode
-from cluster.cli.stack import load_settings
 from cluster.cli.terminal import SafeConsole, styled
 from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.migrate import MigrationChangedError, apply
+from cluster.settings import read_settings
 
 console = SafeConsole()
 errors = SafeConsole(stderr=True)
@@ -17,7 +17,7 @@ errors = SafeConsole(stderr=True)
 
 def migrate() -> None:
     """Apply the migrations that the database does not have yet. Exit 1 when an applied one reads differently now."""
-    endpoints = Endpoints.load(load_settings().state_dir)
+    endpoints = Endpoints.load(read_settings().state_dir)
     try:
         applied = run(apply(endpoints.postgres.connect_kwargs("owner")))
     except MigrationChangedError as error:

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cluster.cli.stack import load_settings
 from cluster.cli.terminal import SafeConsole, styled
 from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.retention import apply
+from cluster.settings import read_settings
 
 console = SafeConsole()
 
@@ -29,7 +29,7 @@ def retention(
 
     A day that holds an event of an open transaction is held back.
     """
-    settings = load_settings()
+    settings = read_settings()
     endpoints = Endpoints.load(settings.state_dir)
     keep = settings.raw_events_retention_days if keep_days is None else keep_days
     days = run(apply(endpoints.postgres.connect_kwargs("owner"), keep, dry_run=not drop))

@@ -19,7 +19,7 @@ from rich.text import Text
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.terminal import SafeConsole, styled
 from cluster.endpoints import Endpoints, StackNotUpError
-from cluster.settings import Settings, read_settings
+from cluster.settings import read_settings
 from cluster.stack.joined import open_stack
 from cluster.stack.stack import Plan, ServiceStatus
 
@@ -107,11 +107,6 @@ def _row_text(name: str, state: str, seconds: float) -> Text:
     return Text.assemble((mark, style), f" {name:<10} ", (f"{state:<8}", style), (took, "dim"))
 
 
-def load_settings() -> Settings:
-    """The settings. A wrong one raises InvalidSettingsError, which ends the command with exit code 2."""
-    return read_settings()
-
-
 def up(
     pipeline: Annotated[bool, typer.Option(help="Start Ray and the pipeline; without, only the services.")] = True,
     keycloak: Annotated[
@@ -123,7 +118,7 @@ def up(
 
     Safe to repeat: what runs with the same settings is left alone. The first time some 350 MB are downloaded.
     """
-    settings = load_settings()
+    settings = read_settings()
     with Steps(console) as steps:
         stack = open_stack(settings, steps.report, steps.downloads)
         endpoints = stack.up(Plan(keycloak=keycloak, ray=pipeline, pipeline=pipeline, api=pipeline and api))
@@ -143,7 +138,7 @@ def down(
     wipe: Annotated[bool, typer.Option(help="Delete the state folder too: every event, verdict and password.")] = False,
 ) -> None:
     """Drain the pipeline, then stop everything that `up` started, also what a crash left behind."""
-    settings = load_settings()
+    settings = read_settings()
     was_there = settings.state_dir.is_dir()
     with Steps(console) as steps:
         running = open_stack(settings, steps.report).down(wipe=wipe)
@@ -159,7 +154,7 @@ def status(
     ] = False,
 ) -> None:
     """Show every service, whether it answers, and where it is. Exit 3 when the stack is not up."""
-    settings = load_settings()
+    settings = read_settings()
     stack = open_stack(settings)
     services = stack.status()
     if api := stack.api_status():
@@ -192,7 +187,7 @@ def doctor(
     """Say what is wrong with this machine or the stack, and how to mend it. Exit 3 when something stands in the way."""
     from cluster.stack.doctor import examine  # noqa: PLC0415 - slow to import
 
-    findings = examine(load_settings())
+    findings = examine(read_settings())
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:

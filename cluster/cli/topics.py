@@ -13,10 +13,11 @@ from rich.text import Text
 
 from actors.adapters.kafka import KafkaEventLog
 from cluster.cli.exit_codes import ExitCode
-from cluster.cli.stack import console, errors, load_settings
+from cluster.cli.stack import console, errors
 from cluster.database import run
 from cluster.endpoints import Endpoints
 from cluster.log_topics import NothingToAcceptError, TopicState, accept, states
+from cluster.settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="Topics that were deleted and made anew, and records that are lost.")
 
@@ -39,7 +40,7 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="The topics as dat
 
     Exit 1 when a topic was made anew or records are lost.
     """
-    endpoints = Endpoints.load(load_settings().state_dir)
+    endpoints = Endpoints.load(read_settings().state_dir)
     with closing(_log(endpoints)) as log:
         found = run(states(endpoints.postgres.connect_kwargs("owner"), log))
     problems = {topic: _problem(state) for topic, state in found.items()}
@@ -70,7 +71,7 @@ def accept_topic(
     if not reason.strip():
         errors.print("recon: --reason is empty", style="red")
         raise typer.Exit(ExitCode.USAGE)
-    endpoints = Endpoints.load(load_settings().state_dir)
+    endpoints = Endpoints.load(read_settings().state_dir)
     with closing(_log(endpoints)) as log:
         try:
             decided = run(

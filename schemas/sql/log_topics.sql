@@ -16,11 +16,3 @@ values ($1, $2, $3, $4, $5, $6)
 
 -- name: positions
 select positions::text as positions from checkpoints
-
--- name: chain_head
-select seq, hash from audit_logs where chain = 'topics' order by seq desc limit 1
-
--- name: append_audit
-insert into audit_logs (chain, seq, occurred_at, actor, action, object_type, object_id, request_id, source_ip, details,
-                        prev_hash, hash)
-values ('topics', $1, $2, $3, $4, $5, $6, '', '', $7, $8, $9)

@@ -6,11 +6,3 @@ select c.relname as name, to_date(right(c.relname, 8), 'YYYYMMDD') as day, pg_to
 from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = 'event_blocks'::regclass and c.relname ~ '^event_blocks_\d{8}$'
 order by day
-
--- name: chain_head
-select seq, hash from audit_logs where chain = 'retention' order by seq desc limit 1
-
--- name: append_audit
-insert into audit_logs (chain, seq, occurred_at, actor, action, object_type, object_id, request_id, source_ip, details,
-                        prev_hash, hash)
-values ('retention', $1, $2, $3, $4, $5, $6, '', '', $7, $8, $9)

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from schemas.money import CURRENCY_EXPONENTS
 from sources.files.errors import RejectedRow, UnusableFileError
 from sources.files.lines import Line, encoding_of, lines
-from sources.files.opened import BATCH_ROWS, Findings, OpenedFile, row_numbers
+from sources.files.opened import Findings, OpenedFile
 from sources.files.statements import (
     ContentDigest,
     Statement,
     StatementKey,
-    StatementRecords,
     distinct,
+    in_batches,
     must_add_up,
     reference,
 )
@@ -119,10 +119,7 @@ def open_bai2(content: Content, options: FileOptions) -> OpenedFile:
     statements = walk.statements
     first = distinct(content.name, statements)
 
-    def read(found: Findings, without: frozenset[StatementKey]) -> Iterator[StatementRecords]:
-        values: list[dict[str, Any]] = []
-        numbers: list[int] = []
-        raws: list[bytes] = []
+    def entries(found: Findings, without: frozenset[StatementKey]) -> Iterator[tuple[object, int, bytes]]:
         for entry in _Walk(content, options).entries():
             raw = b"\n".join(entry.record.raw)
             if not first[entry.statement] or statements[entry.statement].key in without:
@@ -136,16 +133,9 @@ def open_bai2(content: Content, options: FileOptions) -> OpenedFile:
             if isinstance(record, str):
                 found.rejects.append(RejectedRow(entry.record.row, record, raw))
                 continue
-            values.append(record)
-            numbers.append(entry.record.row)
-            raws.append(raw)
-            if len(values) == BATCH_ROWS:
-                yield StatementRecords(values, row_numbers(numbers), raws.__getitem__)
-                values, numbers, raws = [], [], []
-        if values:
-            yield StatementRecords(values, row_numbers(numbers), raws.__getitem__)
+            yield record, entry.record.row, raw
 
-    return OpenedFile(content, read, statements)
+    return OpenedFile(content, lambda found, without: in_batches(entries(found, without)), statements)
 
 
 def _physical(content: Content, options: FileOptions) -> Iterator[Line]:

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Final
 from sources.files.errors import RejectedRow, UnusableFileError
 from sources.files.lines import encoding_of, lines
 from sources.files.narrative import narrative
-from sources.files.opened import BATCH_ROWS, Findings, OpenedFile, row_numbers
+from sources.files.opened import Findings, OpenedFile
 from sources.files.statements import (
     ContentDigest,
     Statement,
     StatementKey,
-    StatementRecords,
     distinct,
+    in_batches,
     must_add_up,
     must_follow,
     reference,
@@ -100,11 +100,8 @@ def open_mt940(content: Content, options: FileOptions) -> OpenedFile:
     first = distinct(content.name, statements)
     must_follow(content.name, statements)
 
-    def read(found: Findings, without: frozenset[StatementKey]) -> Iterator[StatementRecords]:
+    def entries(found: Findings, without: frozenset[StatementKey]) -> Iterator[tuple[object, int, bytes]]:
         reader = _Reader(content, options)
-        values: list[dict[str, Any]] = []
-        numbers: list[int] = []
-        raws: list[bytes] = []
         for index, message in enumerate(_messages(content, options)):
             wanted = first[index] and statements[index].key not in without
             for entry, details in _entries(message):
@@ -116,16 +113,9 @@ def open_mt940(content: Content, options: FileOptions) -> OpenedFile:
                 if isinstance(record, str):
                     found.rejects.append(RejectedRow(entry.row, record, raw))
                     continue
-                values.append(record)
-                numbers.append(entry.row)
-                raws.append(raw)
-                if len(values) == BATCH_ROWS:
-                    yield StatementRecords(values, row_numbers(numbers), raws.__getitem__)
-                    values, numbers, raws = [], [], []
-        if values:
-            yield StatementRecords(values, row_numbers(numbers), raws.__getitem__)
+                yield record, entry.row, raw
 
-    return OpenedFile(content, read, statements)
+    return OpenedFile(content, lambda found, without: in_batches(entries(found, without)), statements)
 
 
 def _messages(content: Content, options: FileOptions) -> Iterator[_Message]:  # noqa: PLR0912

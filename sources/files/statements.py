@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from sources.files.errors import UnusableFileError
+from sources.files.opened import BATCH_ROWS, row_numbers
 from wire.records import NestedRecords, Step, as_text, steps
 
 if TYPE_CHECKING:
@@ -197,6 +198,14 @@ class StatementRecords(NestedRecords):
     def kind(self, path: str) -> pl.Series | None:  # noqa: ARG002
         """None: all is text."""
         return None
+
+
+def in_batches(entries: Iterable[tuple[object, int, bytes]]) -> Iterator[StatementRecords]:
+    """Entries, each with its row in the file and its bytes, as records of at most BATCH_ROWS."""
+    left = iter(entries)
+    while batch := list(islice(left, BATCH_ROWS)):
+        values, rows, raws = zip(*batch, strict=True)
+        yield StatementRecords(values, row_numbers(list(rows)), raws.__getitem__)
 
 
 def reference(text: str | None) -> str | None:

@@ -2,16 +2,4 @@
 
 from __future__ import annotations
 
-import pytest
-import structlog
-
-
-def _drop(*_):
-    raise structlog.DropEvent
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    structlog.configure(processors=[_drop])
-    yield
-    structlog.reset_defaults()
+from tests.quiet import quiet  # noqa: F401

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from actors.adapters.kafka import KafkaEventLog
@@ -21,20 +20,11 @@ from cluster.cli import build
 from cluster.layout import prepare, set_first_rules
 from cluster.settings import get_settings
 
+# What a command prints is read as JSON here, so nothing else in this process may write to the same stream.
+from tests.quiet import quiet  # noqa: F401
+
 WINDOW_MS = 8_000
 KEY_GROUP_RANGES = [(0, 64), (64, 128)]
-
-
-def _drop(*_):
-    raise structlog.DropEvent
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    """What a command prints is read as JSON here, so nothing else in this process may write to the same stream."""
-    structlog.configure(processors=[_drop])
-    yield
-    structlog.reset_defaults()
 
 
 def run_sync(coroutine):

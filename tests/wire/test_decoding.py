@@ -14,11 +14,12 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from schemas.errors import DeadLetterReason, IncompatibleSchemaError, RegistryUnavailableError
 from wire.cloudevents import identity
 from wire.decoding import BareProtobuf, Decoder, FramedProtobuf, JsonEncoding, UnreadableError
-from wire.framing import framed, message_indexes, with_indexes, write_varint
+from wire.framing import framed, message_indexes, with_indexes
 from wire.json_values import BadJsonError, quoted_names, read_json
 from wire.messages import Messages
 from wire.protobuf_values import BadProtobufError, ProtobufSchema
 from wire.records import as_text
+from wire.varints import write_varint
 
 JSON = Decoder(JsonEncoding())
 

@@ -1,0 +1,40 @@
+"""Entries of the audit trail by the owner's commands, each in a chain whose end is its last entry."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import asyncpg
+
+from schemas.audit import GENESIS, AuditEntry, entry_hash
+from schemas.queries import named_queries
+
+_SQL: Final = named_queries("schemas", "sql/audit_chain.sql")
+
+
+async def lock_chain(connection: asyncpg.Connection[Any], chain: str) -> None:
+    """Be the only writer of a chain until the caller's transaction ends."""
+    await connection.execute(_SQL["one_writer"], chain)
+
+
+async def append(connection: asyncpg.Connection[Any], chain: str, entry: AuditEntry) -> None:
+    """Add an entry to a chain, inside the caller's transaction."""
+    await lock_chain(connection, chain)
+    head = await connection.fetchrow(_SQL["chain_head"], chain)
+    seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
+    await connection.execute(
+        _SQL["append_audit"],
+        chain,
+        seq,
+        entry.occurred_at,
+        entry.actor,
+        entry.action,
+        entry.object_type,
+        entry.object_id,
+        entry.request_id,
+        entry.source_ip,
+        json.dumps(dict(entry.details)),
+        previous,
+        entry_hash(chain, seq, entry, previous),
+    )
