@@ -29,6 +29,7 @@ from sources.files.statements import (
     must_add_up,
     must_follow,
 )
+from sources.files.xml_events import has_document_type, xml_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,19 +151,10 @@ class _Walk:
         number = -1
         inside = message_seen = False
         try:
-            for event, element in etree.iterparse(
-                self.content.rewound(),
-                events=("start", "end"),
-                resolve_entities=False,
-                load_dtd=False,
-                no_network=True,
-                huge_tree=False,
-                remove_comments=True,
-                remove_pis=True,
-            ):
+            for event, element in xml_events(self.content.rewound()):
                 local = _local(element.tag)
                 if event == "start":
-                    if not depth and element.getroottree().docinfo.internalDTD is not None:
+                    if not depth and has_document_type(element):
                         raise UnusableFileError(name, "line 1", "has a document type", "a statement without one")
                     depth += 1
                     elements += 1

@@ -24,6 +24,7 @@ from lxml import etree
 from sources.files.errors import RejectedRow, UnusableFileError
 from sources.files.kinds import checked_by_control, data_only
 from sources.files.opened import BATCH_ROWS, Findings, OpenedFile, row_numbers
+from sources.files.xml_events import has_document_type, xml_events
 from wire.records import TextRecords, decimal_text
 
 if TYPE_CHECKING:
@@ -402,18 +403,9 @@ class _Archive:
         try:
             with self._zip.open(part) as stream:
                 counted: Any = _Counted(stream, self._content.name, part)  # type: ignore[arg-type]
-                for event, element in etree.iterparse(
-                    counted,
-                    events=("start", "end"),
-                    resolve_entities=False,
-                    load_dtd=False,
-                    no_network=True,
-                    huge_tree=False,
-                    remove_comments=True,
-                    remove_pis=True,
-                ):
+                for event, element in xml_events(counted):
                     if event == "start":
-                        if element.getparent() is None and element.getroottree().docinfo.internalDTD is not None:
+                        if element.getparent() is None and has_document_type(element):
                             raise UnusableFileError(self._content.name, part, "has a document type")
                         continue
                     if _local(element) in wanted:
