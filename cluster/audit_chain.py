@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 import asyncpg
 
-from schemas.audit import GENESIS, AuditEntry, entry_hash
+from schemas.audit import GENESIS, AuditEntry, chained_row
 from schemas.queries import named_queries
 
 _SQL: Final = named_queries("schemas", "sql/audit_chain.sql")
@@ -23,18 +22,4 @@ async def append(connection: asyncpg.Connection[Any], chain: str, entry: AuditEn
     await lock_chain(connection, chain)
     head = await connection.fetchrow(_SQL["chain_head"], chain)
     seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
-    await connection.execute(
-        _SQL["append_audit"],
-        chain,
-        seq,
-        entry.occurred_at,
-        entry.actor,
-        entry.action,
-        entry.object_type,
-        entry.object_id,
-        entry.request_id,
-        entry.source_ip,
-        json.dumps(dict(entry.details)),
-        previous,
-        entry_hash(chain, seq, entry, previous),
-    )
+    await connection.execute(_SQL["append_audit"], *chained_row(chain, seq, entry, previous))

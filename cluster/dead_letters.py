@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from cluster.oracle.decoding import Decoder, Refused
 from cluster.oracle.judge import Seen
-from schemas.audit import GENESIS, AuditEntry, entry_hash
+from schemas.audit import GENESIS, AuditEntry, chained_row
 from schemas.errors import TransientError
 from schemas.events import KEY_GROUPS
 from schemas.queries import named_queries
@@ -136,23 +135,9 @@ async def append_audit(connection: asyncpg.Connection[asyncpg.Record], entry: Au
     await connection.execute(_SQL["ensure_head"], AUDIT_CHAIN)
     seq, previous = await connection.fetchrow(_SQL["lock_head"], AUDIT_CHAIN) or (0, GENESIS)
     seq += 1
-    digest = entry_hash(AUDIT_CHAIN, seq, entry, previous)
-    await connection.execute(
-        _SQL["append_entry"],
-        AUDIT_CHAIN,
-        seq,
-        entry.occurred_at,
-        entry.actor,
-        entry.action,
-        entry.object_type,
-        entry.object_id,
-        entry.request_id,
-        entry.source_ip,
-        json.dumps(dict(entry.details)),
-        previous,
-        digest,
-    )
-    await connection.execute(_SQL["move_head"], AUDIT_CHAIN, seq, digest)
+    row = chained_row(AUDIT_CHAIN, seq, entry, previous)
+    await connection.execute(_SQL["append_entry"], *row)
+    await connection.execute(_SQL["move_head"], AUDIT_CHAIN, seq, row[-1])
 
 
 def publish(producer: Producer, topic: str, key: bytes | None, payload: bytes) -> tuple[int, int]:

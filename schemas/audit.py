@@ -48,3 +48,21 @@ def entry_hash(chain: str, seq: int, entry: AuditEntry, prev_hash: bytes) -> byt
     ]
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(prev_hash + text.encode()).digest()
+
+
+def chained_row(chain: str, seq: int, entry: AuditEntry, prev_hash: bytes) -> tuple[Any, ...]:
+    """The entry as a row of audit_logs in the order of its columns; `details` is JSON text, the last value the hash."""
+    return (
+        chain,
+        seq,
+        entry.occurred_at,
+        entry.actor,
+        entry.action,
+        entry.object_type,
+        entry.object_id,
+        entry.request_id,
+        entry.source_ip,
+        json.dumps(dict(entry.details)),
+        prev_hash,
+        entry_hash(chain, seq, entry, prev_hash),
+    )

@@ -39,7 +39,7 @@ from actors.adapters.copying import (
 from actors.matching.decide import collected
 from actors.matching.frames import CURRENCY, EVENT_SCHEMA, RESULT_SCHEMA, empty
 from actors.ports import AlreadyDecidedError, Claim, DeadLetter, Flush, Flushed, TopicPartition
-from schemas.audit import GENESIS, AuditEntry, entry_hash
+from schemas.audit import GENESIS, AuditEntry, chained_row
 from schemas.errors import FencedError, StoreUnavailableError
 from schemas.events import SourceSpec
 from schemas.queries import named_queries
@@ -399,24 +399,8 @@ def _chain(claim: Claim, entries: Sequence[AuditEntry]) -> tuple[int, bytes, lis
     rows: list[tuple[Any, ...]] = []
     for entry in entries:
         seq += 1
-        link = entry_hash(chain, seq, entry, previous)
-        rows.append(
-            (
-                chain,
-                seq,
-                entry.occurred_at,
-                entry.actor,
-                entry.action,
-                entry.object_type,
-                entry.object_id,
-                entry.request_id,
-                entry.source_ip,
-                orjson.dumps(entry.details).decode(),
-                previous,
-                link,
-            )
-        )
-        previous = link
+        rows.append(chained_row(chain, seq, entry, previous))
+        previous = rows[-1][-1]
     return seq, previous, rows
 
 
