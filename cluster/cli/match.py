@@ -22,6 +22,7 @@ from cluster.files.reconcile import (
     SourceFile,
     check_output,
     check_places,
+    check_sources,
     readable,
     reconcile,
     replacing,
@@ -96,6 +97,7 @@ def match(  # noqa: PLR0912 - one branch an output
         )
         if out is not None:
             check_output(out)
+        check_sources(chosen)
         check_places([file.path for file in chosen], {"--out": out, "--report": report, "--rejects": rejects})
         # A million rows are a million short-lived objects, none of which is garbage that only the collector finds.
         gc.set_threshold(GC_OBJECTS)
@@ -257,5 +259,6 @@ def _write_rejects(outcome: Reconciliation, path: Path) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    errors.print(f"recon: {message}", style="red", highlight=False, soft_wrap=True)
+    line = message.replace("\n", "\u240a")  # what was named by a file or an argument does not begin another line
+    errors.print(f"recon: {line}", style="red", highlight=False, soft_wrap=True)
     raise typer.Exit(ExitCode.USAGE)

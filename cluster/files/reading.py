@@ -51,6 +51,9 @@ PARQUET_BATCH_ROWS = 10_000
 DIALECT_SAMPLE_CHARS = 65_536
 CSV_FIELD_CHARS_MAX = 1 << 20  # a row longer than this is an unclosed quote, not a payment
 DELIMITERS = ",;\t|"
+COLUMNS_NAMED_CHARS_MAX = 500  # of the names of a file's columns in one message
+# What the libraries below say of a file that they cannot go on with.
+UNREADABLE = (OSError, pa.ArrowException, csv.Error, UnicodeError, LookupError)
 
 
 class UnusableFileError(ValueError):
@@ -111,7 +114,7 @@ def read_rows(path: Path, mapping: ColumnMap) -> Iterator[Row | RejectedRow]:
     fields = _resolve(path, columns, mapping)
     words = {**STATUS_WORDS, **{word.upper(): status for word, status in mapping.statuses.items()}}
     read = _row_reader(fields, place, mapping, words)
-    for line, content, problem in rows:
+    for line, content, problem in _to_the_end(path, rows):
         if content is None or problem:
             yield RejectedRow(path.name, line, problem, content)
             continue
@@ -119,6 +122,14 @@ def read_rows(path: Path, mapping: ColumnMap) -> Iterator[Row | RejectedRow]:
             yield read(line, content)
         except BadValueError as error:
             yield RejectedRow(path.name, line, str(error), content)
+
+
+def _to_the_end(path: Path, rows: Iterator[RawRow]) -> Iterator[RawRow]:
+    """The same rows. What stops the reading of a file half-way is an UnusableFileError too."""
+    try:
+        yield from rows
+    except UNREADABLE as error:
+        raise UnusableFileError(f"{path.name}: {error}") from error
 
 
 def _row_reader(
@@ -174,9 +185,7 @@ def _resolve(path: Path, columns: list[str], mapping: ColumnMap) -> dict[str, st
         if wanted.lower() in by_name:
             fields[name] = by_name[wanted.lower()]
         elif name in mapping.columns:
-            raise UnusableFileError(
-                f"{path.name}: no column {wanted!r} (mapped to {name}); it has {', '.join(columns)}"
-            )
+            raise UnusableFileError(f"{path.name}: no column {wanted!r} (mapped to {name}); it has {_named(columns)}")
     if {"amount", "amount_minor"} <= set(mapping.columns):
         raise UnusableFileError("map amount (major units) or amount_minor, not both")
     if {"amount", "amount_minor"} <= set(fields):
@@ -188,10 +197,16 @@ def _resolve(path: Path, columns: list[str], mapping: ColumnMap) -> dict[str, st
         missing.append("currency (or --currency)")
     if missing:
         raise UnusableFileError(
-            f"{path.name}: no column for {', '.join(missing)}; it has {', '.join(columns)}; "
+            f"{path.name}: no column for {', '.join(missing)}; it has {_named(columns)}; "
             "say which is which with --map FIELD=COLUMN"
         )
     return fields
+
+
+def _named(columns: list[str]) -> str:
+    """The names of columns for a message, which has an end."""
+    names = ", ".join(columns)
+    return names if len(names) <= COLUMNS_NAMED_CHARS_MAX else f"{names[:COLUMNS_NAMED_CHARS_MAX]}…"
 
 
 def row_count(path: Path) -> int | None:
@@ -225,7 +240,7 @@ def _open(path: Path, mapping: ColumnMap) -> tuple[list[str], Iterator[RawRow]]:
         raise UnusableFileError(f"{path.name}: {path.suffix or 'no suffix'} is not one of {', '.join(readers)}")
     try:
         return reader(path, mapping)
-    except (OSError, pa.ArrowException, csv.Error, UnicodeError, LookupError) as error:
+    except UNREADABLE as error:
         raise UnusableFileError(f"{path.name}: {error}") from error
 
 
@@ -239,7 +254,9 @@ def _open_csv(path: Path, mapping: ColumnMap) -> tuple[list[str], Iterator[RawRo
     hint = re.match(r"sep=(.)\r?\n", start, re.IGNORECASE)  # how some spreadsheets name the delimiter
     delimiter = hint[1] if hint else _delimiter_of(start)
     rows = csv.reader(io.StringIO(start[hint.end() if hint else 0 :], newline=""), delimiter=delimiter)
-    columns = next(cells for cells in rows if any(cell.strip() for cell in cells))
+    columns = next((cells for cells in rows if any(cell.strip() for cell in cells)), [])
+    if not columns:
+        raise UnusableFileError(f"{path.name} has no heading")
     while columns and not columns[-1].strip():
         columns.pop()  # a delimiter after the last heading
     named = [column if column.strip() else f"column {at + 1}" for at, column in enumerate(columns)]
@@ -249,8 +266,7 @@ def _open_csv(path: Path, mapping: ColumnMap) -> tuple[list[str], Iterator[RawRo
 def _encoding_of(path: Path, wanted: str) -> str:
     """The encoding to read with. Raises LookupError for one that Python does not know."""
     if wanted != AUTO_ENCODING:
-        codecs.lookup(wanted)
-        return wanted
+        return "utf-8-sig" if codecs.lookup(wanted).name == "utf-8" else wanted  # with or without a mark
     with path.open("rb") as file:
         start = file.read(UTF16_SAMPLE_BYTES)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -240,16 +240,40 @@ def _write(frame: pl.DataFrame, path: Path, named: Path) -> None:
             raise UnusableFileError(f"{named.name}: {suffix or 'no suffix'} is not one of .parquet, .csv, .jsonl")
 
 
+def check_sources(files: Sequence[SourceFile]) -> None:
+    """Refuse one file as the view of two sources: it would agree with itself. Raises UnusableFileError."""
+    taken: list[SourceFile] = []
+    for file in files:
+        for other in taken:
+            if other.source != file.source and _is_same(file.path, other.path):
+                raise UnusableFileError(
+                    f"{file.path} is given as {other.source} and as {file.source}; a file agrees with itself"
+                )
+        taken.append(file)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+
+
 def check_places(inputs: Sequence[Path], outputs: Mapping[str, Path | None]) -> None:
-    """Refuse to write over a file that is read, or two outputs into one file. Raises UnusableFileError."""
+    """Refuse outputs that would do harm before anything is read. Raises UnusableFileError.
+
+    That is over a file that is read, two into one file, and over what is no file, such as a folder or /dev/null:
+    outputs are replaced or removed, not written into.
+    """
     taken: list[tuple[str, Path]] = [("an input", path) for path in inputs]
     for option, path in outputs.items():
         if path is None:
             continue
         for what, other in taken:
-            same = path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
-            if same:
+            if _is_same(path, other):
                 raise UnusableFileError(f"{option} {path} is {what} too ({other}); nothing was read or written")
+        if path.exists() and not path.is_file():
+            raise UnusableFileError(f"{option} {path} is there and is no file; nothing was read or written")
+        folder = next(place for place in path.absolute().parents if place.exists())
+        if not folder.is_dir():
+            raise UnusableFileError(f"{option} {path}: {folder} is no folder; nothing was read or written")
         taken.append((option, path))
 
 

@@ -233,8 +233,8 @@ def test_ids_as_bytes_in_parquet_are_text(run, tmp_path):
 
 
 def test_more_sources_than_can_be_compared_are_refused(run):
-    options = [word for number in range(16) for word in ("--source", f"S{number}=core.csv")]
-    result = run(*options, core__csv=text(row("T1")))
+    options = [word for number in range(16) for word in ("--source", f"S{number}=s{number}.csv")]
+    result = run(*options, **{f"s{number}__csv": text(row("T1")) for number in range(16)})
     assert result.exit_code == ExitCode.USAGE
     assert "at most 15" in result.output
 
