@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.errors import InvalidRulesError
+from schemas.events import AMOUNT_MINOR_MAX
 from schemas.money import CURRENCY_EXPONENTS
 
 MATCH_WINDOW_MS_DEFAULT = 30_000
@@ -61,9 +62,9 @@ class RuleSet:
         for currency, tolerance in {**self.tolerances, "default": self.default_tolerance}.items():
             if currency != "default" and currency not in CURRENCY_EXPONENTS:
                 raise InvalidRulesError("tolerances", f"{currency!r} is not an ISO 4217 currency")
-            if tolerance.absolute_minor < 0 or not 0 <= tolerance.bps <= TOLERANCE_BPS_MAX:
+            if not 0 <= tolerance.absolute_minor <= AMOUNT_MINOR_MAX or not 0 <= tolerance.bps <= TOLERANCE_BPS_MAX:
                 raise InvalidRulesError(
-                    "tolerances", f"{currency}: absolute_minor >= 0 and bps 0 to {TOLERANCE_BPS_MAX}"
+                    "tolerances", f"{currency}: absolute_minor 0 to {AMOUNT_MINOR_MAX} and bps 0 to {TOLERANCE_BPS_MAX}"
                 )
 
     def tolerance(self, currency: str) -> Tolerance:

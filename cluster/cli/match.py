@@ -35,6 +35,7 @@ from schemas.events import DEFAULT_SOURCES, Status
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT, TIME_TOLERANCE_MS_DEFAULT, RuleSet, Tolerance
 
 GC_OBJECTS = 500_000  # between two collections
+TOLERANCE_DIGITS_MAX = 20  # as text; how much it may be is the rules' to say
 
 console = SafeConsole()
 errors = SafeConsole(stderr=True)
@@ -235,18 +236,17 @@ def _files(paths: list[Path], named: list[str], maps: Maps) -> list[SourceFile]:
 
 def _tolerances(texts: list[str]) -> tuple[Tolerance, dict[str, Tolerance]]:
     found: dict[str, Tolerance] = {}
+    said: dict[tuple[str, bool], int] = {}  # by currency, and whether in basis points
     for text in texts:
         name, separator, amount = text.rpartition("=")
         key = currency_code(name) if separator else ""
         digits = amount.removesuffix("bp")
-        if not (digits.isascii() and digits.isdigit()):
-            _fail(f"--tolerance {text!r} is not [CURRENCY=]MINOR or [CURRENCY=]BPSbp")
-        before = found.get(key, Tolerance())
-        found[key] = (
-            Tolerance(before.absolute_minor, int(digits))
-            if amount.endswith("bp")
-            else Tolerance(int(digits), before.bps)
-        )
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= TOLERANCE_DIGITS_MAX):
+            _fail(f"--tolerance {text[:80]!r} is not [CURRENCY=]MINOR or [CURRENCY=]BPSbp")
+        before = said.setdefault((key, amount.endswith("bp")), int(digits))
+        if before != int(digits):
+            _fail(f"--tolerance says of {key or 'all currencies'} that it is {before} and {digits}")
+        found[key] = Tolerance(said.get((key, False), 0), said.get((key, True), 0))
     default = found.pop("", Tolerance())
     return default, found
 

@@ -119,6 +119,8 @@ def reconcile(
         raise UnusableFileError("at least one source must be expected")
     if len(names) > SOURCES_MAX:
         raise UnusableFileError(f"{len(names)} sources; at most {SOURCES_MAX} are compared at once")
+    if len({name.lower() for name in names}) != len(names):  # as the Kelvin sign and K: their columns would be one
+        raise UnusableFileError(f"two sources would have columns of one name: {', '.join(names)}")
     sources = tuple(SourceSpec(name, name.lower(), name in expected) for name in names)
     applied = RuleSet.from_json(rules.version, 0, {**rules.to_json(), "expected_sources": list(expected)})
     columns, rejects = _Events(), list[RejectedRow]()
@@ -228,16 +230,16 @@ def _as_cells(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _write(frame: pl.DataFrame, path: Path, named: Path) -> None:
-    match named.suffix.lower():
-        case ".parquet" | ".pq":
-            frame.write_parquet(path)
-        case ".csv":
-            flat = frame.with_columns(pl.col(pl.List(pl.String)).list.join(" "))
-            _as_cells(flat).write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
-        case ".jsonl" | ".ndjson":
-            frame.with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")).write_ndjson(path)
-        case suffix:
-            raise UnusableFileError(f"{named.name}: {suffix or 'no suffix'} is not one of .parquet, .csv, .jsonl")
+    check_output(named)
+    with path.open("wb") as file:  # by name, polars takes none that is not UTF-8
+        match named.suffix.lower():
+            case ".csv":
+                flat = frame.with_columns(pl.col(pl.List(pl.String)).list.join(" "))
+                _as_cells(flat).write_csv(file, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
+            case ".jsonl" | ".ndjson":
+                frame.with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")).write_ndjson(file)
+            case _:
+                frame.write_parquet(file)
 
 
 def check_sources(files: Sequence[SourceFile]) -> None:

@@ -92,3 +92,40 @@ def test_an_output_below_a_file_is_refused_before_anything_is_read(run, option):
     result = run(b"never read", "core.csv", "gateway.csv", option, "gateway.csv/below/results.csv")
     assert result.exit_code == ExitCode.USAGE
     assert "is no folder" in result.output
+
+
+@pytest.mark.parametrize(
+    ("tolerances", "why"),
+    [
+        (["99999999999999999999"], "absolute_minor 0 to 1000000000000000"),
+        (["EUR=1000000000000001"], "absolute_minor 0 to 1000000000000000"),
+        (["9" * 5_000], "is not [CURRENCY=]MINOR"),
+        (["5", "6"], "says of all currencies that it is 5 and 6"),
+        (["EUR=5bp", "eur=6bp"], "says of EUR that it is 5 and 6"),
+    ],
+    ids=["past-the-database", "past-any-amount", "five-thousand-digits", "two-answers", "two-answers-in-points"],
+)
+def test_tolerances_that_cannot_be_meant_are_refused(run, tolerances, why):
+    result = run(GOOD, "core.csv", "gateway.csv", *(word for text in tolerances for word in ("--tolerance", text)))
+    assert result.exit_code == ExitCode.USAGE
+    assert why in result.output
+
+
+def test_both_kinds_of_tolerance_hold_together(run):
+    core = GOOD.replace(b"10.00", b"10.10")
+    assert run(core, "core.csv", "gateway.csv", "--tolerance", "9", "--tolerance", "98bp").exit_code == ExitCode.FINDING
+    assert run(core, "core.csv", "gateway.csv", "--tolerance", "9", "--tolerance", "100bp").exit_code == ExitCode.OK
+    assert run(core, "core.csv", "gateway.csv", "--tolerance", "10", "--tolerance", "1bp").exit_code == ExitCode.OK
+
+
+def test_sources_whose_columns_would_be_one_are_refused(run):
+    result = run(GOOD, "--source", "K=core.csv", "--source", "\u212a=gateway.csv")
+    assert result.exit_code == ExitCode.USAGE
+    assert "columns of one name" in result.output
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_results_go_to_a_name_that_is_not_utf_8(run, tmp_path, suffix):
+    result = run(GOOD, "core.csv", "gateway.csv", "--out", f"\udcff.{suffix}")
+    assert result.exit_code == ExitCode.OK
+    assert (tmp_path / f"\udcff.{suffix}").stat().st_size > 0
