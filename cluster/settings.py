@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from schemas.errors import ReconError
 from schemas.events import DEFAULT_SOURCES, SOURCES_MAX, SourceSpec
 from schemas.places import STATE_DIR_DEFAULT
-from schemas.rules import MATCH_WINDOW_MS_DEFAULT
+from schemas.rules import MATCH_WINDOW_MS_DEFAULT, MATCH_WINDOW_MS_MAX
 
 # Ports: port_base + offset. An offset is never reused for something else, so that a firewall rule stays true.
 PORT_OFFSETS: dict[str, int] = {
@@ -112,7 +113,9 @@ class Settings(BaseSettings):
         default=7 * 86_400_000, ge=-1, description="How long Kafka keeps events; -1 is for ever."
     )
     match_window_ms: Milliseconds = Field(
-        default=MATCH_WINDOW_MS_DEFAULT, description="Match window of rule set 1 when a database is set up."
+        default=MATCH_WINDOW_MS_DEFAULT,
+        le=MATCH_WINDOW_MS_MAX,
+        description="Match window of rule set 1 when a database is set up.",
     )
 
     # The pipeline.
@@ -152,8 +155,17 @@ class Settings(BaseSettings):
     @field_validator("state_dir", "cache_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
+        if value == Path():  # an empty variable: `down --wipe` would delete the folder one stands in
+            raise ValueError("names no folder; leave it unset for the default")
         # Actors run in another working directory: a relative path would mean another folder there.
         return value.expanduser().absolute()
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in logging.getLevelNamesMapping():
+            raise ValueError(f"is not one of {', '.join(logging.getLevelNamesMapping())}")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

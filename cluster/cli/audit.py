@@ -35,7 +35,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="The outcome as data.")
 def verify(
     digests: Annotated[bool, typer.Option(help="Recompute the digest of every row of the event log too.")] = True,
     file: Annotated[
-        Path | None, typer.Option("--file", help="Check an exported audit.csv instead; needs no stack.")
+        Path | None,
+        typer.Option(
+            "--file", help="Check an exported audit.csv instead; needs no stack.", exists=True, dir_okay=False
+        ),
     ] = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,

@@ -27,6 +27,7 @@ from schemas.errors import DeadLetterReason
 
 SHOWN_BYTES_MAX = 512
 BYTES_A_LINE = 16
+STATES = ("new", "replayed", "dismissed")
 REPLAY_MAX = 10_000  # at once; a longer list deserves a second look
 
 app = typer.Typer(no_args_is_help=True, help="List and replay dead letters.")
@@ -49,6 +50,8 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List dead letters, newest first."""
+    if state not in {None, *STATES}:
+        _fail(f"--state {state!r} is not one of {', '.join(STATES)}", ExitCode.USAGE)
 
     async def fetch() -> list[asyncpg.Record]:
         async with connected(_endpoints().postgres.connect_kwargs("api")) as connection:

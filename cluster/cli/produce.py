@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
 import time
 import zlib
@@ -95,7 +96,7 @@ def produce(
         asked = Plan(  # before anything is looked up: what is wrong here is wrong on every stack
             seed=int(time.time() * 1000) % SEED_MAX if seed is None else seed,
             rate=rate,
-            transactions=max(1, round(rate * duration)) if transactions is None else transactions,
+            transactions=_count(rate, duration) if transactions is None else transactions,
             breaks=parse_breaks(breaks or ["all"]),
             late_margin_ms=late_margin_ms,
             run=run,
@@ -129,6 +130,13 @@ def produce(
         print(json.dumps(summary))
     else:
         _show(summary)
+
+
+def _count(rate: float, duration: float) -> int:
+    """Transactions of a scenario. Raises InvalidPlanError where rate times duration is no number."""
+    if not math.isfinite(rate * duration):
+        raise InvalidPlanError(f"{rate} transactions a second for {duration} s is no number of transactions")
+    return max(1, round(rate * duration))
 
 
 def _published_before(endpoints: Endpoints, plan: Plan) -> bool:

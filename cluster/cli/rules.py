@@ -21,9 +21,11 @@ from schemas.errors import ReconError
 from schemas.money import CURRENCY_EXPONENTS, format_minor
 
 TIMEOUT_S = 90.0  # a backtest over a hundred thousand transactions takes its time
+ACTIVATE_IN_S_MAX = 366 * 86_400  # a year: what lies beyond is a mistake, or no number
 
 app = typer.Typer(no_args_is_help=True)
 console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 TokenFile = Annotated[
     Path | None, typer.Option("--token-file", help="An access token instead of the session of `recon login`.")
@@ -94,7 +96,9 @@ def show(version: Version, token_file: TokenFile = None, _as_json: Json = True) 
 
 @app.command()
 def draft(
-    file: Annotated[Path, typer.Argument(help="The rules as JSON, as in `body` of `recon rules show`.", exists=True)],
+    file: Annotated[
+        Path, typer.Argument(help="The rules as JSON, as in `body` of `recon rules show`.", exists=True, dir_okay=False)
+    ],
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
     token_file: TokenFile = None,
     as_json: Json = False,
@@ -103,7 +107,7 @@ def draft(
     try:
         body = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        console.print(f"{file}: {error}")
+        errors.print(f"recon: {file}: {error}", style="red", highlight=False)
         raise typer.Exit(ExitCode.USAGE) from error
     made = call("POST", "/rules", token_file, {"body": body, "note": note})
     print(json.dumps(made, indent=2) if as_json else f"version {made['version']} is drafted")
@@ -134,6 +138,9 @@ def activate(
     as_json: Json = False,
 ) -> None:
     """Put a draft of somebody else in force, for transactions that arrive from then on."""
+    if not 0 <= in_s <= ACTIVATE_IN_S_MAX:
+        errors.print(f"recon: --in {in_s} is not 0 to {ACTIVATE_IN_S_MAX} seconds", style="red", highlight=False)
+        raise typer.Exit(ExitCode.USAGE)
     start = int((dt.datetime.now(dt.UTC).timestamp() + in_s) * 1_000) if in_s else None
     made = call("POST", f"/rules/{version}/activate", token_file, {"effective_from": start})
     print(

@@ -211,6 +211,8 @@ def _named(columns: list[str]) -> str:
 
 def row_count(path: Path) -> int | None:
     """About how many rows a file has, for a bar; None where it cannot be told."""
+    if not path.is_file():
+        return None
     try:
         if path.suffix.lower() in {".parquet", ".pq"}:
             return int(pq.ParquetFile(path).metadata.num_rows)
@@ -238,6 +240,8 @@ def _open(path: Path, mapping: ColumnMap) -> tuple[list[str], Iterator[RawRow]]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise UnusableFileError(f"{path.name}: {path.suffix or 'no suffix'} is not one of {', '.join(readers)}")
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise UnusableFileError(f"{path.name} is no file that can be read more than once, as a pipe is none")
     try:
         return reader(path, mapping)
     except UNREADABLE as error:
@@ -420,7 +424,7 @@ def _jsonl_rows(path: Path) -> Iterator[RawRow]:
             try:
                 # Numbers with a point become decimals at once, so that no amount ever passes through a float.
                 content = json.loads(text, parse_float=Decimal, object_pairs_hook=_unique_names)
-            except (ValueError, RecursionError) as error:
+            except (ValueError, RecursionError, ArithmeticError) as error:  # a decimal beyond all decimals
                 yield number, None, f"not JSON: {error}"
                 continue
             if isinstance(content, dict):

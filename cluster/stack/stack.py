@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -57,6 +58,9 @@ API_TIMEOUT_S = 5.0
 Report = Callable[[str, str, float], None]
 
 
+FIRST_FOLDERS = {"run", "tls", "logs"}  # of a state folder, made before its passwords
+
+
 class PortTakenError(ReconError):
     """A port that a service needs belongs to another process."""
 
@@ -64,6 +68,13 @@ class PortTakenError(ReconError):
         self.service = service
         self.port = port
         super().__init__(f"port {port} for {service} is taken by {holder}; stop it or set RECON_PORT_BASE")
+
+
+class NoStateFolderError(ReconError):
+    """A folder that no stack has made is not deleted."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} holds files and no stack's passwords: it is not deleted; is RECON_STATE_DIR right?")
 
 
 class StackFailedError(ReconError):
@@ -180,6 +191,8 @@ class Stack:
         """
         if not self.settings.state_dir.is_dir():
             return False
+        if wipe and not self._is_a_state_folder():
+            raise NoStateFolderError(self.settings.state_dir)
         with self._locked():
             names = self.processes.names()
             running = any(self.processes.alive(name) for name in names)
@@ -198,6 +211,11 @@ class Stack:
             for made in ("context", "parts"):  # they hold certificates and passwords that are gone now
                 self.__dict__.pop(made, None)
         return running
+
+    def _is_a_state_folder(self) -> bool:
+        """Whether a stack made it: the passwords are there, or nothing but what comes before them."""
+        folder = self.settings.state_dir
+        return (folder / passwords.SECRETS_FILE).exists() or {path.name for path in folder.iterdir()} <= FIRST_FOLDERS
 
     def status(self) -> list[ServiceStatus]:
         """The state of every service, each asked something only a working one can answer."""

@@ -38,3 +38,60 @@ def test_a_wrong_variable_is_wrong_usage_for_every_command(command, variable, va
     assert left.value.code == ExitCode.USAGE, said
     assert variable.removeprefix("RECON_").lower() in said.lower()
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("RECON_STATE_DIR", ""),
+        ("RECON_STATE_DIR", "."),
+        ("RECON_LOG_LEVEL", "[/]"),
+        ("RECON_MATCH_WINDOW_MS", "9" * 30),
+    ],
+)
+def test_a_setting_that_would_do_harm_later_is_refused_at_once(variable, value, monkeypatch, capsys):
+    assert _left(monkeypatch, "retention", **{variable: value}) == ExitCode.USAGE
+    assert variable in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["produce", "--rate", "nan"],
+        ["produce", "--rate", "inf"],
+        ["produce", "--duration", "inf"],
+        ["rules", "activate", "1", "--in", "nan"],
+        ["rules", "activate", "1", "--in", "1e300"],
+        ["rules", "activate", "1", "--in", "-1"],
+        ["rules", "draft", "."],
+        ["audit", "verify", "--file", "."],
+        ["audit", "verify", "--file", "no[/]where.csv"],
+        ["dlq", "list", "--state", "[bold]x[/bold]\x1b[31m"],
+    ],
+    ids=" ".join,
+)
+def test_arguments_that_cannot_be_meant_are_wrong_usage(arguments, monkeypatch, capsys, tmp_path):
+    assert _left(monkeypatch, *arguments, RECON_STATE_DIR=str(tmp_path / "none")) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "\x1b" not in said
+
+
+def test_a_folder_that_no_stack_made_is_not_wiped(monkeypatch, capsys, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
+    assert _left(monkeypatch, "down", "--wipe", RECON_STATE_DIR=str(tmp_path)) == ExitCode.NOT_READY
+    assert "thesis.txt" not in capsys.readouterr().out
+    assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+
+
+def _left(monkeypatch, *arguments, **variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["recon", *arguments])
+    get_settings.cache_clear()
+    try:
+        with pytest.raises(SystemExit) as left:
+            main()
+    finally:
+        get_settings.cache_clear()
+    return left.value.code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 
@@ -129,3 +130,18 @@ def test_results_go_to_a_name_that_is_not_utf_8(run, tmp_path, suffix):
     result = run(GOOD, "core.csv", "gateway.csv", "--out", f"\udcff.{suffix}")
     assert result.exit_code == ExitCode.OK
     assert (tmp_path / f"\udcff.{suffix}").stat().st_size > 0
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    result = run(GOOD, "--source", "A=pipe.csv", "--source", "B=core.csv")
+    assert result.exit_code == ExitCode.USAGE
+    assert "pipe.csv is no file" in result.output
+
+
+def test_a_number_beyond_all_decimals_is_one_reject(run, tmp_path):
+    line = '{"txn_id": "T%d", "amount": %s, "currency": "EUR", "event_time": "2026-11-24T12:00:00Z"}\n'
+    (tmp_path / "mobile.jsonl").write_text(line % (1, "10.00") + line % (2, "1e-9999999999999999999999"))
+    result = run(GOOD, "core.csv", "mobile.jsonl", "--json")
+    assert result.exit_code == ExitCode.FINDING
+    assert (json.loads(result.stdout)["matched"], json.loads(result.stdout)["rejected"]) == (1, 1)
