@@ -118,10 +118,10 @@ def main() -> None:
     except (ReconError, OSError) as error:
         if "--json" in arguments:
             print(json.dumps({"error": str(error)}))
-        from cluster.cli.terminal import visible  # noqa: PLC0415 - slow to import, and seldom needed
+        from cluster.cli.terminal import one_line  # noqa: PLC0415 - slow to import, and seldom needed
 
         for line in getattr(error, "problems", None) or [error]:
-            print(f"recon: {visible(line)}", file=sys.stderr)
+            print(f"recon: {one_line(line)}", file=sys.stderr)
         sys.exit(ExitCode.USAGE if _is_usage(error) else ExitCode.NOT_READY)
     except Exception:  # noqa: BLE001 - Python would exit with 1, which here means that differences were found
         traceback.print_exc()

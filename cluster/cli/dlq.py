@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 from rich.table import Table
 
 from cluster.cli.exit_codes import ExitCode
-from cluster.cli.terminal import SafeConsole, styled
+from cluster.cli.terminal import SafeConsole, one_line, styled
 from cluster.database import run
 from cluster.dead_letters import LetterId, Replayed, connected, find, read_again, replay, search
 from cluster.endpoints import Endpoints
@@ -109,7 +109,7 @@ def show(letter: LetterArgument, as_json: JsonOption = False) -> None:
         return
     for name, value in (*_plain(row).items(), ("key", row["key"]), ("today", verdict)):
         console.print(styled("[bold]{}[/] ", f"{name:<12}"), end="")
-        console.print(str(value), markup=False, highlight=False)
+        console.print(one_line(value), markup=False, highlight=False, soft_wrap=True)
     console.print(hex_dump(payload), markup=False, highlight=False)
 
 
@@ -146,8 +146,8 @@ def replay_(
     else:
         for outcome in outcomes:
             mark = "[green]✓[/]" if outcome.replayed else "[red]✗[/]"
-            console.print(styled(mark + " {}: ", outcome.letter), end="", highlight=False)
-            console.print(outcome.explanation, markup=False, highlight=False)
+            console.print(styled(mark + " {}: ", one_line(outcome.letter)), end="", highlight=False)
+            console.print(one_line(outcome.explanation), markup=False, highlight=False, soft_wrap=True)
         if not outcomes:
             console.print(styled("[dim]none[/]"))
     if not all(outcome.replayed for outcome in outcomes):

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from cluster.cli.exit_codes import ExitCode
-from cluster.cli.terminal import SafeConsole, visible
+from cluster.cli.terminal import SafeConsole, one_line, visible
 from cluster.files.reading import AUTO_ENCODING, FIELDS, ColumnMap, UnusableFileError, row_count
 from cluster.files.reconcile import (
     Reconciliation,
@@ -259,6 +259,5 @@ def _write_rejects(outcome: Reconciliation, path: Path) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    line = message.replace("\n", "\u240a")  # what was named by a file or an argument does not begin another line
-    errors.print(f"recon: {line}", style="red", highlight=False, soft_wrap=True)
+    errors.print(f"recon: {one_line(message)}", style="red", highlight=False, soft_wrap=True)
     raise typer.Exit(ExitCode.USAGE)

@@ -22,6 +22,11 @@ def visible(text: object) -> str:
     return _UNSAFE.sub(_sign, str(text))
 
 
+def one_line(text: object) -> str:
+    """The same on one line: where lines are told apart by how they begin, data cannot begin one."""
+    return visible(text).replace("\n", "\u240a")
+
+
 def _sign(match: re.Match[str]) -> str:
     code = ord(match.group())
     if code < 0x20:
