@@ -96,12 +96,12 @@ class RejectedRow:
     content: Any
 
     def to_json(self) -> str:
-        """One line of the rejects file."""
-        return json.dumps(
-            {"file": self.file, "line": self.line, "reason": self.reason, "row": self.content},
-            ensure_ascii=False,
-            default=str,
-        )
+        """One line of the rejects file, which is JSON: a row with a number that JSON has not is kept as text."""
+        said = {"file": self.file, "line": self.line, "reason": self.reason}
+        try:
+            return json.dumps({**said, "row": self.content}, ensure_ascii=False, default=str, allow_nan=False)
+        except ValueError:
+            return json.dumps({**said, "row": str(self.content)}, ensure_ascii=False)
 
 
 RawRow = tuple[int, Mapping[str, Any] | None, str]  # line, columns, and a problem when there are none
@@ -415,6 +415,10 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def _jsonl_rows(path: Path) -> Iterator[RawRow]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -423,7 +427,9 @@ def _jsonl_rows(path: Path) -> Iterator[RawRow]:
                 continue
             try:
                 # Numbers with a point become decimals at once, so that no amount ever passes through a float.
-                content = json.loads(text, parse_float=Decimal, object_pairs_hook=_unique_names)
+                content = json.loads(
+                    text, parse_float=Decimal, object_pairs_hook=_unique_names, parse_constant=_no_number
+                )
             except (ValueError, RecursionError, ArithmeticError) as error:  # a decimal beyond all decimals
                 yield number, None, f"not JSON: {error}"
                 continue

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -137,6 +138,23 @@ def test_a_pipe_is_refused_rather_than_waited_for(run, tmp_path):
     result = run(GOOD, "--source", "A=pipe.csv", "--source", "B=core.csv")
     assert result.exit_code == ExitCode.USAGE
     assert "pipe.csv is no file" in result.output
+
+
+def _no_constant(name):
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_rejects_are_json_also_where_a_row_has_no_number(run, tmp_path):
+    line = '{"txn_id": "T1", "amount": %s, "currency": "EUR", "event_time": "2026-11-24T12:00:00Z"}\n'
+    (tmp_path / "mobile.jsonl").write_text(line % "NaN" + line % "10.00")
+    columns = {"txn_id": ["P1"], "amount": [float("inf")], "currency": ["EUR"], "event_time": ["2026-11-24"]}
+    pl.DataFrame(columns).write_parquet(tmp_path / "other.parquet")
+    result = run(GOOD, "core.csv", "mobile.jsonl", "--source", "OTHER=other.parquet", "--optional", "other")
+    assert result.exit_code == ExitCode.FINDING
+    lines = (tmp_path / "rejects.jsonl").read_text().splitlines()
+    rejects = [json.loads(text, parse_constant=_no_constant) for text in lines]
+    assert rejects[0]["reason"] == "not JSON: NaN is no number of JSON"
+    assert "inf" in rejects[1]["row"]
 
 
 def test_a_number_beyond_all_decimals_is_one_reject(run, tmp_path):
