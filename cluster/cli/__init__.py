@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import sys
@@ -115,9 +116,14 @@ def main() -> None:
     selected = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
         build(selected)(prog_name="recon")
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # Typer leaves with 1, which means differences here
+            sys.exit(ExitCode.NOBODY_READS)
+        raise
     except (ReconError, OSError) as error:
         if "--json" in arguments:
-            print(json.dumps({"error": str(error)}))
+            with contextlib.suppress(OSError):  # it may be stdout that is full
+                print(json.dumps({"error": str(error)}), flush=True)
         from cluster.cli.terminal import one_line  # noqa: PLC0415 - slow to import, and seldom needed
 
         for line in getattr(error, "problems", None) or [error]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 
 import pytest
@@ -95,3 +97,25 @@ def _left(monkeypatch, *arguments, **variables):
     finally:
         get_settings.cache_clear()
     return left.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (BrokenPipeError(errno.EPIPE, "closed"), ExitCode.NOBODY_READS),
+        (OSError(errno.ENOSPC, "full"), ExitCode.NOT_READY),
+    ],
+    ids=["closed", "full"],
+)
+def test_output_that_cannot_be_written_is_no_finding(error, code, monkeypatch, capsys, tmp_path):
+    class Unwritable(io.StringIO):
+        def write(self, _text):
+            raise error
+
+    for name in ("core", "gateway"):
+        content = "txn_id,amount,currency,event_time\nT1,1.00,EUR,2026-11-24\n"
+        (tmp_path / f"{name}.csv").write_text(content, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", Unwritable())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert _left(monkeypatch, "match", "core.csv", "gateway.csv", "--json") == code
