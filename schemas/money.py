@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 _TWO = (
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "
     "CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF "
@@ -23,10 +25,23 @@ CURRENCY_EXPONENTS: dict[str, int] = {
     **dict.fromkeys(_FOUR.split(), 4),
 }
 
+# Withdrawn codes (ISO 4217 list three) that files of past years bring, by the decimals they had.
+_HISTORIC: Final = {
+    0: "ADP BEF BYB BYR ESP GRD ITL LUF MGF PTE ROL TPE TRL",
+    2: "AFA ANG ATS AZM BGL CSD CSK CUC CYP DEM EEK FIM FRF GHC GWP HRK IEP LTL LVL MRO MTL MXP MZM NLG PLZ RUR SDD "
+    "SIT SKK SLL SRG STD SUR TMM VEB VEF XEU YUM ZMK ZWD ZWL ZWR",
+}
+HISTORIC_EXPONENTS: Final[dict[str, int]] = {
+    code: exponent for exponent, codes in _HISTORIC.items() for code in codes.split()
+}
+
+EXPONENTS: Final[dict[str, int]] = {**HISTORIC_EXPONENTS, **CURRENCY_EXPONENTS}
+"""Decimals of every currency that is taken: those in use, and historic ones."""
+
 
 def format_minor(amount_minor: int, currency: str) -> str:
     """`123456, "USD"` as `1,234.56 USD`: exact, by integer arithmetic."""
-    exponent = CURRENCY_EXPONENTS[currency]
+    exponent = EXPONENTS[currency]
     sign = "-" if amount_minor < 0 else ""
     whole, part = divmod(abs(amount_minor), 10**exponent)
     return f"{sign}{whole:,}.{part:0{exponent}d} {currency}" if exponent else f"{sign}{whole:,} {currency}"

@@ -15,7 +15,7 @@ class Verdict(enum.IntEnum):
 
 
 class Break(enum.IntEnum):
-    """Kinds of break in order of precedence; the number is the bit in `results.breaks`."""
+    """Kinds of break in order of precedence; the number is the bit in `results.breaks`, and stays what it is."""
 
     CONFLICT = 0
     DUPLICATE = 1
@@ -23,6 +23,7 @@ class Break(enum.IntEnum):
     CURRENCY = 3
     STATUS = 4
     TIMESTAMP = 5
+    ATTRIBUTE = 7
     MISSING = 6
 
     @property

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.money import CURRENCY_EXPONENTS
+from schemas.money import EXPONENTS, HISTORIC_EXPONENTS
 
-# Withdrawn codes (ISO 4217 list three) that files of past years bring, by the decimals they had.
-_HISTORIC: Final = {
-    0: "ADP BEF BYB BYR ESP GRD ITL LUF MGF PTE ROL TPE TRL",
-    2: "AFA ANG ATS AZM BGL CSD CSK CUC CYP DEM EEK FIM FRF GHC GWP HRK IEP LTL LVL MRO MTL MXP MZM NLG PLZ RUR SDD "
-    "SIT SKK SLL SRG STD SUR TMM VEB VEF XEU YUM ZMK ZWD ZWL ZWR",
-}
-HISTORIC_EXPONENTS: Final[dict[str, int]] = {
-    code: exponent for exponent, codes in _HISTORIC.items() for code in codes.split()
-}
-
-EXPONENTS: Final[dict[str, int]] = {**HISTORIC_EXPONENTS, **CURRENCY_EXPONENTS}
-"""Decimals of every currency that is taken: those in use, and historic ones."""
+__all__ = ["CODE_OF_DIGITS", "EXPONENTS", "HISTORIC_EXPONENTS"]
 
 _DIGITS: Final = """
 AED784 AFN971 ALL008 AMD051 ANG532 AOA973 ARS032 AUD036 AWG533 AZN944 BAM977 BBD052 BDT050 BGN975 BHD048 BIF108 BMD060

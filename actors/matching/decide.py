@@ -20,6 +20,7 @@ group-by. The others (a few in a hundred) are worked out again by `_special`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import polars as pl
 
@@ -52,6 +53,7 @@ _SOURCES = 16
 _CURRENCIES = 512
 assert SOURCES_MAX < _SOURCES and len(CURRENCY.categories) < _CURRENCIES  # noqa: PT018, S101
 assert ((AMOUNT_MINOR_MAX + 1) * _SOURCES + _SOURCES) * _CURRENCIES < 2**63  # noqa: S101
+_DAY_MS = 86_400_000
 
 
 def collected(plan: pl.LazyFrame) -> pl.DataFrame:
@@ -69,21 +71,25 @@ def decide(
     sources: Sequence[SourceSpec],
     watermarks: Sequence[int],
     carried: Mapping[str, pl.Expr] = _NOTHING,
+    compared: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Results (RESULT_SCHEMA) of every transaction that has a row in `events` (EVENT_SCHEMA, all its events).
+
+    `compared` names String columns of `events`, the attributes that must agree; null is not told. With them the results
+    have `differing` (List(String)), the names of those that do not.
 
     `watermarks` gives per source id the arrival time in ms up to which that source has been read. A row that is not
     final has verdict PENDING, revision 0 and provisional breaks. `carried` names columns that come with the results:
     what each expression aggregates over the rows of a transaction.
     """
     if events.is_empty():
-        return empty(RESULT_SCHEMA)
+        return empty({**RESULT_SCHEMA, "differing": pl.List(pl.String)} if compared else RESULT_SCHEMA)
     events = with_leg_columns(events)
     earliest, latest = events["arrival"].min(), events["arrival"].max()
     if not (isinstance(earliest, int) and isinstance(latest, int)):
         raise AssertionError("an event without arrival")
     if rulebook.at(earliest) is rulebook.at(latest):
-        return _decide_under(rulebook.at(earliest), events, sources, watermarks, carried)
+        return _decide_under(rulebook.at(earliest), events, sources, watermarks, carried, compared)
     first = pl.col("arrival").min().over("txn_id")
     parts: list[pl.DataFrame] = []
     starts = [rules.effective_from_ms for rules in rulebook.rule_sets[1:]]
@@ -95,18 +101,20 @@ def decide(
         )
         rows = events.filter(within)
         if not rows.is_empty():
-            parts.append(_decide_under(rules, rows, sources, watermarks, carried))
+            parts.append(_decide_under(rules, rows, sources, watermarks, carried, compared))
     return pl.concat(parts)
 
 
-def drop_redeliveries(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def drop_redeliveries(events: pl.DataFrame, compared: Sequence[str] = ()) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split into distinct events and redeliveries.
 
     A redelivery has the transaction, source, event_id and content of an event that arrived before it. The same event_id
     with other content is another event, and is judged as one.
     """
     ordered = events.sort("arrival", "partition", "offset")
-    repeated = ordered.select(~pl.struct("txn_id", "source", "event_id", *_CONTENT).is_first_distinct()).to_series()
+    repeated = ordered.select(
+        ~pl.struct("txn_id", "source", "event_id", *_CONTENT, *compared).is_first_distinct()
+    ).to_series()
     if not repeated.any():
         return events, events.clear()
     return ordered.filter(~repeated), ordered.filter(repeated)
@@ -118,10 +126,12 @@ def _decide_under(
     sources: Sequence[SourceSpec],
     watermarks: Sequence[int],
     carried: Mapping[str, pl.Expr],
+    compared: Sequence[str],
 ) -> pl.DataFrame:
     expected = sum(1 << index for index, source in enumerate(sources) if source.name in rules.expected_sources)
     # All are judged as if they were simple, in one plan with the test whether they are.
-    totals = _totals(events.lazy(), carried).with_columns(
+    beside = {**_calendar_columns(sources), **_differing(compared)}
+    totals = _totals(events.lazy(), carried, beside).with_columns(
         conflict=pl.lit(value=False),
         duplicate=pl.lit(value=False),
         prefix_decided=pl.lit(value=False),
@@ -131,23 +141,32 @@ def _decide_under(
         & (pl.col("present") & ~expected == 0)
         & (pl.col("last_arrival") - pl.col("first_arrival") <= rules.match_window_ms),
     )
-    judged = _judge(totals, events, rules, expected, watermarks, (*carried, "simple"))
+    apart = _apart(sources)
+    judged = _judge(totals, events, rules, expected, watermarks, apart, compared, (*carried, "simple"))
     if judged["simple"].all():
         return judged.drop("simple")
     others = judged.lazy().filter(~pl.col("simple")).select("txn_id", *carried)
-    totals, legs = _special(collected(events.lazy().join(others, on="txn_id", how="semi")), rules, sources, expected)
-    special = _judge(totals.join(others, on="txn_id"), legs, rules, expected, watermarks, tuple(carried))
+    several = collected(events.lazy().join(others, on="txn_id", how="semi"))
+    totals, legs = _special(several, rules, sources, expected, compared, beside)
+    totals = totals.join(others, on="txn_id")
+    special = _judge(totals, legs, rules, expected, watermarks, apart, compared, tuple(carried))
     return collected(pl.concat([judged.lazy().filter("simple").drop("simple"), special.lazy()]))
 
 
-def _totals(legs: pl.LazyFrame, carried: Mapping[str, pl.Expr] = _NOTHING) -> pl.LazyFrame:
+def _totals(
+    legs: pl.LazyFrame, carried: Mapping[str, pl.Expr] = _NOTHING, beside: Mapping[str, pl.Expr] = _NOTHING
+) -> pl.LazyFrame:
     """Per transaction what comparison needs. `present` is a sum of bits: its population is n only if all differ.
 
     Amount and currency are those of the largest leg, the first in source order of several: one number orders them so.
+    `beside` are further aggregates over the legs.
     """
     currency = pl.col("currency").to_physical().cast(pl.Int64)
+    # Negative amounts are in order too: the remainder below is that of floor division.
     largest = (pl.col("amount_minor") * _SOURCES + (_SOURCES - 1 - pl.col("source").cast(pl.Int64))) * _CURRENCIES
-    needed = dict.fromkeys([*_COMPARED, *(name for one in carried.values() for name in one.meta.root_names())])
+    needed = dict.fromkeys(
+        [*_COMPARED, *(name for one in (*carried.values(), *beside.values()) for name in one.meta.root_names())]
+    )
     return (
         legs.select(*needed, rank=largest + currency)
         .sort("source", maintain_order=True)
@@ -171,6 +190,7 @@ def _totals(legs: pl.LazyFrame, carried: Mapping[str, pl.Expr] = _NOTHING) -> pl
             legs=pl.col("leg"),
             event_seqs=pl.col("seq"),
             **carried,
+            **beside,
         )
         .with_columns(
             pl.col("legs").list.join(LEG_SEPARATOR),
@@ -180,10 +200,15 @@ def _totals(legs: pl.LazyFrame, carried: Mapping[str, pl.Expr] = _NOTHING) -> pl
 
 
 def _special(
-    events: pl.DataFrame, rules: RuleSet, sources: Sequence[SourceSpec], expected: int
+    events: pl.DataFrame,
+    rules: RuleSet,
+    sources: Sequence[SourceSpec],
+    expected: int,
+    compared: Sequence[str],
+    beside: Mapping[str, pl.Expr],
 ) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """Totals and legs of transactions with several events of a source, optional sources, or late arrivals."""
-    distinct, _ = drop_redeliveries(events)
+    distinct, _ = drop_redeliveries(events, compared)
     ordered = distinct.lazy().sort("txn_id", "source", *_LEG_ORDER).with_row_index("rank")
     pairs = ordered.with_columns(
         same_source=(
@@ -234,7 +259,9 @@ def _special(
         .with_columns(revision=1 + pl.coalesce("after_decision", "late_events"))
     )
     legs = collected(kinds.lazy().filter("is_leg").select(events.columns))
-    totals = _totals(legs.lazy()).drop("first_arrival", "last_arrival", "event_seqs").join(story, on="txn_id")
+    totals = (
+        _totals(legs.lazy(), beside=beside).drop("first_arrival", "last_arrival", "event_seqs").join(story, on="txn_id")
+    )
     return totals.drop("late_events", "after_decision"), legs
 
 
@@ -259,6 +286,8 @@ def _judge(
     rules: RuleSet,
     expected: int,
     watermarks: Sequence[int],
+    apart: pl.Expr,
+    compared: Sequence[str],
     carried: Sequence[str],
 ) -> pl.DataFrame:
     """Breaks, decision and verdict from per-transaction totals; columns named in `carried` are passed on."""
@@ -270,7 +299,7 @@ def _judge(
     for index, watermark in enumerate(watermarks):
         closed &= (pl.col("waits") & (1 << index) == 0) | (pl.col("closes_at") < watermark)
     final = pl.col("prefix_decided") | closed
-    compared = {
+    conditions = {
         Break.CONFLICT: pl.col("conflict"),
         Break.DUPLICATE: pl.col("duplicate"),
         Break.AMOUNT: pl.col("spread_minor") > pl.col("allowed"),
@@ -278,11 +307,12 @@ def _judge(
         # An open leg is expected to move on, so before the decision it is no disagreement yet.
         Break.STATUS: (pl.col("status_low") != pl.col("status_high"))
         & (pl.col("final") | (pl.col("status_low") != Status.PENDING)),
-        Break.TIMESTAMP: pl.col("event_time_high") - pl.col("event_time_low") > rules.time_tolerance_ms,
+        Break.TIMESTAMP: apart > rules.time_tolerance_ms,
+        Break.ATTRIBUTE: pl.any_horizontal(pl.lit(value=False), *(f"differs:{name}" for name in compared)),
         Break.MISSING: (pl.col("missing") != 0) & pl.col("final"),
     }
     shown = pl.col("final") | (pl.col("n") >= 2)
-    breaks = pl.sum_horizontal(condition.cast(pl.Int16) * kind.mask for kind, condition in compared.items())
+    breaks = pl.sum_horizontal(condition.cast(pl.Int16) * kind.mask for kind, condition in conditions.items())
     verdict = (
         pl.when(~pl.col("final"))
         .then(Verdict.PENDING.value)
@@ -306,8 +336,84 @@ def _judge(
             missing=pl.when(pl.col("final")).then(pl.col("missing")).otherwise(0),
             rules_version=pl.lit(rules.version, pl.Int32),
         )
-        .select(*(pl.col(name).cast(dtype) for name, dtype in RESULT_SCHEMA.items()), *carried)
+        .select(*(pl.col(name).cast(dtype) for name, dtype in RESULT_SCHEMA.items()), *_names_of(compared), *carried)
     )
+
+
+def _differing(compared: Sequence[str]) -> dict[str, pl.Expr]:
+    """Whether the legs that tell an attribute tell different things, for each compared attribute."""
+    return {f"differs:{name}": (pl.col(name).min() != pl.col(name).max()).fill_null(value=False) for name in compared}
+
+
+def _names_of(compared: Sequence[str]) -> list[pl.Expr]:
+    """The column `differing`: names of the attributes that differ, where a result shows that break."""
+    if not compared:
+        return []
+    shown = pl.col("breaks") & Break.ATTRIBUTE.mask != 0
+    names = [pl.when(shown & pl.col(f"differs:{name}")).then(pl.lit(name)) for name in compared]
+    return [pl.concat_list(names).list.drop_nulls().alias("differing")]
+
+
+def _calendars(sources: Sequence[SourceSpec]) -> dict[str, list[int]]:
+    """By zone, the sources of whose times only the calendar day counts."""
+    found: dict[str, list[int]] = {}
+    for index, source in enumerate(sources):
+        if source.calendar is not None:
+            found.setdefault(source.calendar, []).append(index)
+    return found
+
+
+def _calendar_columns(sources: Sequence[SourceSpec]) -> dict[str, pl.Expr]:
+    """What the comparison of times needs of the legs, where some are days: ranges of times and days."""
+    calendars = _calendars(sources)
+    if not calendars:
+        return {}
+    is_day = pl.col("source").is_in([index for indexes in calendars.values() for index in indexes])
+    timed = pl.col("event_time").filter(~is_day)
+    columns = {"timed_low": timed.min(), "timed_high": timed.max()}
+    for zone, indexes in calendars.items():
+        days = _days(pl.col("event_time"), zone)
+        here = pl.col("source").is_in(indexes)
+        columns |= {
+            f"days_low:{zone}": days.filter(here).min(),
+            f"days_high:{zone}": days.filter(here).max(),
+            f"timed_days_low:{zone}": days.filter(~is_day).min(),
+            f"timed_days_high:{zone}": days.filter(~is_day).max(),
+        }
+    return columns
+
+
+def _apart(sources: Sequence[SourceSpec]) -> pl.Expr:
+    """How far apart the times of a transaction's legs are at most, in ms.
+
+    Two times: the time between them. A day and a time, or two days: the days between the two dates, the time's date
+    being that in the day's own zone. So a booking date agrees with every moment of its day.
+    """
+    calendars = _calendars(sources)
+    if not calendars:
+        return pl.col("event_time_high") - pl.col("event_time_low")
+    days = [
+        difference
+        for zone in calendars
+        for difference in (
+            pl.col(f"days_high:{zone}") - pl.col(f"timed_days_low:{zone}"),
+            pl.col(f"timed_days_high:{zone}") - pl.col(f"days_low:{zone}"),
+        )
+    ]
+    highest = pl.max_horizontal(f"days_high:{zone}" for zone in calendars)
+    lowest = pl.min_horizontal(f"days_low:{zone}" for zone in calendars)
+    return pl.max_horizontal(
+        pl.col("timed_high") - pl.col("timed_low"), *(one * _DAY_MS for one in (*days, highest - lowest))
+    ).fill_null(0)
+
+
+def _days(time_ms: pl.Expr, zone: str) -> pl.Expr:
+    """Days since 1970 of a time's date in a zone (a name of the IANA database, or an offset as +05:30)."""
+    if zone[0] in "+-":
+        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6])) // timedelta(milliseconds=1)
+        return (time_ms + (offset if zone[0] == "+" else -offset)).floordiv(_DAY_MS)
+    local = pl.from_epoch(time_ms, time_unit="ms").dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+    return local.dt.date().cast(pl.Int32).cast(pl.Int64)
 
 
 def _tolerates_nothing(rules: RuleSet) -> bool:
@@ -326,12 +432,13 @@ def _with_allowed_spread(totals: pl.DataFrame, legs: pl.DataFrame, rules: RuleSe
         schema={"currency": CURRENCY, "absolute_minor": pl.Int64, "bps": pl.Int64},
     )
     largest = pl.col("largest")
+    sizes = totals.lazy().select("txn_id", largest=pl.max_horizontal(pl.col("amount_minor"), -pl.col("amount_low")))
     # floor(largest * bps / 10,000) without the product overflowing 64 bits
     relative = largest // 10_000 * pl.col("bps") + largest % 10_000 * pl.col("bps") // 10_000
     strictest = (
         legs.lazy()
         .select("txn_id", "currency")
-        .join(totals.lazy().select("txn_id", largest="amount_minor"), on="txn_id")
+        .join(sizes, on="txn_id")
         .join(tolerances.lazy(), on="currency")
         .group_by("txn_id")
         .agg(allowed=pl.max_horizontal(pl.col("absolute_minor"), relative).min())

@@ -6,10 +6,11 @@ from typing import Final
 
 import polars as pl
 
-from schemas.money import CURRENCY_EXPONENTS
+from schemas.money import EXPONENTS
 from schemas.verdicts import STATUS_LETTERS
 
-CURRENCY: Final = pl.Enum(sorted(CURRENCY_EXPONENTS))
+CURRENCY: Final = pl.Enum(sorted(EXPONENTS))
+"""Every currency that an event may have, historic ones of files included."""
 
 # One row per event. Times are ms since 1970 UTC, amounts minor units; source is the configured id, status the number
 # of schemas.events.Status. seq is the event's place in the ledger's log.

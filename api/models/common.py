@@ -20,7 +20,7 @@ Minor = Annotated[int, Field(description="Integer minor units of the currency be
 TxnId = Annotated[str, Field(min_length=1, max_length=ID_CHARS_MAX)]
 
 VerdictName = Literal["PENDING", "MATCHED", "MISMATCHED"]
-BreakName = Literal["CONFLICT", "DUPLICATE", "AMOUNT", "CURRENCY", "STATUS", "TIMESTAMP", "MISSING"]
+BreakName = Literal["CONFLICT", "DUPLICATE", "AMOUNT", "CURRENCY", "STATUS", "TIMESTAMP", "ATTRIBUTE", "MISSING"]
 StatusName = Literal["PENDING", "SUCCESS", "FAILED", "REVERSED"]
 SeverityName = Literal["low", "medium", "high", "critical"]
 RoleName = Literal["viewer", "analyst", "admin"]

@@ -36,6 +36,7 @@ KINDS_DEFAULT: dict[BreakName, SeverityName] = {
     "CURRENCY": "high",
     "STATUS": "medium",
     "TIMESTAMP": "low",
+    "ATTRIBUTE": "medium",
     "MISSING": "medium",
 }
 

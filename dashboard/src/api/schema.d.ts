@@ -946,7 +946,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING";
+            kind: "CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING";
         };
         /**
          * BulkApply
@@ -1371,7 +1371,7 @@ export interface components {
              * Breaks
              * @description Any of these kinds.
              */
-            breaks?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
+            breaks?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING")[];
             /** Bucket */
             bucket?: ("open" | "assigned" | "in_review" | "resolved" | "mine" | "awaiting_me") | null;
             /** Currency */
@@ -1513,14 +1513,14 @@ export interface components {
              */
             was: "PENDING" | "MATCHED" | "MISMATCHED";
             /** Was Breaks */
-            was_breaks: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
+            was_breaks: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING")[];
             /**
              * Would Be
              * @enum {string}
              */
             would_be: "PENDING" | "MATCHED" | "MISMATCHED";
             /** Would Be Breaks */
-            would_be_breaks: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
+            would_be_breaks: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING")[];
         };
         /**
          * Health
@@ -1591,7 +1591,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING";
+            kind: "CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING";
         };
         /**
          * Leg
@@ -1865,7 +1865,7 @@ export interface components {
              */
             amount_minor: number;
             /** Breaks */
-            breaks: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
+            breaks: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING")[];
             /** Currency */
             currency: string;
             /**
@@ -1992,6 +1992,7 @@ export interface components {
              *       },
              *       "kinds": {
              *         "AMOUNT": "medium",
+             *         "ATTRIBUTE": "medium",
              *         "CONFLICT": "high",
              *         "CURRENCY": "high",
              *         "DUPLICATE": "high",
@@ -2327,7 +2328,7 @@ export interface components {
              * Breaks
              * @description In order of precedence.
              */
-            breaks: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
+            breaks: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING")[];
             /** Currency */
             currency: string;
             /**
@@ -3286,7 +3287,7 @@ export interface operations {
             query?: {
                 bucket?: ("open" | "assigned" | "in_review" | "resolved" | "mine" | "awaiting_me") | null;
                 /** @description Any of these kinds. */
-                break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
+                break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING")[];
                 /** @description With `breaks`: leave out what shows another kind beside them, however grave. */
                 only?: boolean;
                 missing_source?: string | null;
@@ -5382,7 +5383,7 @@ export interface operations {
             query?: {
                 verdict?: ("PENDING" | "MATCHED" | "MISMATCHED") | null;
                 /** @description Any of these kinds, among mismatches; with `verdict=PENDING` among provisional breaks. */
-                break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
+                break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING")[];
                 /** @description A source that has spoken. */
                 source?: string | null;
                 missing_source?: string | null;
@@ -5507,7 +5508,7 @@ export interface operations {
             query?: {
                 verdict?: ("PENDING" | "MATCHED" | "MISMATCHED") | null;
                 /** @description Any of these kinds, among mismatches; with `verdict=PENDING` among provisional breaks. */
-                break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
+                break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING")[];
                 /** @description A source that has spoken. */
                 source?: string | null;
                 missing_source?: string | null;
@@ -5628,7 +5629,7 @@ export interface operations {
             query?: {
                 verdict?: ("PENDING" | "MATCHED" | "MISMATCHED") | null;
                 /** @description Any of these kinds, among mismatches; with `verdict=PENDING` among provisional breaks. */
-                break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "MISSING")[];
+                break?: ("CONFLICT" | "DUPLICATE" | "AMOUNT" | "CURRENCY" | "STATUS" | "TIMESTAMP" | "ATTRIBUTE" | "MISSING")[];
                 /** @description A source that has spoken. */
                 source?: string | null;
                 missing_source?: string | null;

@@ -9,6 +9,7 @@ export const BREAKS: Readonly<Record<BreakName, { label: string; means: string }
   CURRENCY: { label: "Currency", means: "The sources name different currencies." },
   STATUS: { label: "Status", means: "The sources disagree on how it ended." },
   TIMESTAMP: { label: "Time", means: "The sources' clocks are further apart than allowed." },
+  ATTRIBUTE: { label: "Attribute", means: "A compared attribute, such as the merchant, differs." },
   MISSING: { label: "Missing", means: "A source did not report within the match window." },
 };
 

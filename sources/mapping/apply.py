@@ -1,0 +1,270 @@
+"""A source's mapping, applied to a batch of records: events, what is set aside and why, and what is passed over.
+
+Every record of a batch comes back exactly once: as an event, as a reject or as skipped. Nothing is guessed: a field
+that must have a value and has none sets its record aside.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from schemas.errors import DeadLetterReason
+from schemas.events import (
+    AMOUNT_MINOR_MAX,
+    EVENT_TIME_LEAD_MAX_MS,
+    EVENT_TIME_MIN_MS,
+    ID_BYTES_MAX,
+    STATUS_NAMES,
+)
+from sources.currencies import CODE_OF_DIGITS, EXPONENTS
+from sources.mapping import texts
+from sources.mapping.amounts import read_amounts
+from sources.mapping.texts import shown
+from sources.mapping.times import read_times
+
+if TYPE_CHECKING:
+    from sources.config.models import Condition, ReconciliationConfig, SourceConfig, Value
+    from wire.records import Records
+
+# What a mapped event looks like. `index` is its place in the batch, `row` its number in the file or batch.
+MAPPED_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "index": pl.UInt32(),
+    "row": pl.Int64(),
+    "event_id": pl.String(),  # null: the event is known by its place
+    "txn_id": pl.String(),
+    "amount_minor": pl.Int64(),
+    "currency": pl.String(),
+    "status": pl.UInt8(),
+    "event_time": pl.Int64(),
+    "account_id": pl.String(),
+    "original_txn_id": pl.String(),
+    "fee_minor": pl.Int64(),
+}
+
+NOT_OURS: Final = "where"
+"""Why a record is skipped that the source's conditions leave out."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldReject:
+    """A record set aside: the first field that could not be read, what it has, and why."""
+
+    index: int
+    row: int
+    field: str
+    reason: DeadLetterReason
+    detail: str
+
+
+@dataclass(slots=True)
+class Mapped:
+    """A batch after mapping. `events` has MAPPED_SCHEMA and a String column `attributes.NAME` for each attribute."""
+
+    events: pl.DataFrame
+    rejects: list[FieldReject]
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+class SourceMapping:
+    """The mapping of one source of a reconciliation. Raises ValueError for a source of canonical records."""
+
+    def __init__(self, source: SourceConfig, key: tuple[str, ...] = ("txn_id",)) -> None:
+        if source.fields is None:
+            raise ValueError(f"source {source.name} has canonical records, which need no mapping")
+        self.source = source
+        self._fields = source.fields
+        self._key = key
+
+    @classmethod
+    def of(cls, reconciliation: ReconciliationConfig, name: str) -> SourceMapping:
+        """The mapping of a reconciliation's source."""
+        return cls(reconciliation.sources[name], reconciliation.key)
+
+    def apply(self, records: Records, arrivals_ms: pl.Series) -> Mapped:
+        """Events of a batch. Raises BadPathError where a schema or heading lacks a path that the mapping reads.
+
+        `arrivals_ms` is Int64, when each record arrived, in milliseconds since 1970.
+        """
+        rows = records.rows
+        kept = _kept(records, self.source.where)
+        skipped: Counter[str] = Counter()
+        if not kept.all():
+            skipped[NOT_OURS] = int((~kept).sum())
+        found = _Fields(len(rows))
+        fields = self._fields
+        currency = self._currency(records, found)
+        columns = {
+            "currency": currency,
+            "status": self._status(records, found),
+            "amount_minor": self._amount(records, currency, found),
+            "event_time": self._time(records, arrivals_ms, found),
+            "event_id": self._text(records, "event_id", fields.event_id, found, required=fields.event_id is not None),
+            "account_id": self._text(records, "account_id", fields.account_id, found),
+            "original_txn_id": self._text(records, "original_txn_id", fields.original_txn_id, found),
+            "fee_minor": self._fee(records, currency, found),
+        }
+        attributes = {
+            f"attributes.{name}": self._text(records, f"attributes.{name}", value, found)
+            for name, value in fields.attributes.items()
+        }
+        own = self._text(records, "txn_id", fields.txn_id, found)
+        columns["txn_id"] = self._match_key({**attributes, **columns, "txn_id": own}, found)
+        events = pl.DataFrame({"index": pl.int_range(len(rows), dtype=pl.UInt32, eager=True), "row": rows, **columns})
+        events = events.select(pl.col(name).cast(dtype) for name, dtype in MAPPED_SCHEMA.items()).with_columns(
+            **attributes
+        )
+        bad = found.bad()
+        wrong = kept if bad is None else kept & bad
+        rejects = [found.reject(index, int(rows[index])) for index in (wrong.arg_true() if bad is not None else [])]
+        good = kept if bad is None else kept & ~bad
+        return Mapped(events if good.all() else events.filter(good), rejects, skipped)
+
+    def _match_key(self, columns: dict[str, pl.Series], found: _Fields) -> pl.Series:
+        """What joins events: the first of the reconciliation's keys that is not empty."""
+        chosen = [columns[name] for name in self._key if name in columns]
+        if not chosen:
+            chosen = [columns["txn_id"]]
+        first = chosen[0]
+        for other in chosen[1:]:
+            first = first.zip_with(first.is_not_null(), other)
+        name = "txn_id" if self._key == ("txn_id",) else "key"
+        for index in first.is_null().arg_true():
+            found.wrong(name, index, DeadLetterReason.BAD_ID, f"{' and '.join(self._key)} empty")
+        _check_id(name, first, found)
+        return first
+
+    def _text(
+        self, records: Records, name: str, value: Value | None, found: _Fields, *, required: bool = False
+    ) -> pl.Series:
+        if value is None:
+            return _nothing(found.size, pl.String())
+        read = texts.read(records, value)
+        found.note_unlisted(name, read, DeadLetterReason.BAD_ID)
+        if required:
+            for index in read.text.is_null().arg_true():
+                found.wrong(name, index, DeadLetterReason.BAD_ID, "is empty")
+        if name != "txn_id":
+            _check_id(name, read.text, found)
+        return read.text
+
+    def _currency(self, records: Records, found: _Fields) -> pl.Series:
+        read = texts.read(records, self._fields.currency)
+        found.note_unlisted("currency", read, DeadLetterReason.UNKNOWN_CURRENCY)
+        codes = read.text
+        known = codes.is_in(list(EXPONENTS)).fill_null(value=False)
+        if not known.all():
+            digits = codes.replace(list(CODE_OF_DIGITS), list(CODE_OF_DIGITS.values()))
+            known = digits.is_in(list(EXPONENTS)).fill_null(value=False)
+            for index in (~known).arg_true():
+                what = "is empty" if codes[index] is None else f"{shown(codes[index])} is no currency of ISO 4217"
+                found.wrong("currency", index, DeadLetterReason.UNKNOWN_CURRENCY, what)
+            codes = digits.zip_with(known, _nothing(found.size, pl.String()))
+        return codes
+
+    def _status(self, records: Records, found: _Fields) -> pl.Series:
+        read = texts.read(records, self._fields.status)
+        found.note_unlisted("status", read, DeadLetterReason.MALFORMED)
+        status = read.text.replace_strict(
+            list(STATUS_NAMES), list(range(len(STATUS_NAMES))), default=None, return_dtype=pl.UInt8
+        )
+        for index in status.is_null().arg_true():
+            word = read.text[index]
+            what = "is empty" if word is None else f"{shown(word)} is none of {', '.join(STATUS_NAMES)}"
+            found.wrong("status", index, DeadLetterReason.MALFORMED, what)
+        return status
+
+    def _amount(self, records: Records, currency: pl.Series, found: _Fields) -> pl.Series:
+        minor, wrong = read_amounts(records, self._fields.amount, currency)
+        for index, why in wrong.items():
+            found.wrong("amount", index, DeadLetterReason.BAD_AMOUNT, why)
+        for index in minor.is_null().arg_true():
+            if index not in wrong and currency[index] is not None:
+                found.wrong("amount", index, DeadLetterReason.BAD_AMOUNT, "is empty")
+        self._within("amount", minor, found)
+        return minor
+
+    def _fee(self, records: Records, currency: pl.Series, found: _Fields) -> pl.Series:
+        if self._fields.fee is None:
+            return _nothing(found.size, pl.Int64())
+        minor, wrong = read_amounts(records, self._fields.fee, currency)
+        for index, why in wrong.items():
+            found.wrong("fee", index, DeadLetterReason.BAD_AMOUNT, why)
+        self._within("fee", minor, found)
+        return minor
+
+    def _within(self, name: str, minor: pl.Series, found: _Fields) -> None:
+        least = -AMOUNT_MINOR_MAX if self.source.negative else 0
+        beyond = ((minor < least) | (minor > AMOUNT_MINOR_MAX)).fill_null(value=False)
+        for index in beyond.arg_true():
+            what = f"{minor[index]} minor units are not within {least} to {AMOUNT_MINOR_MAX}"
+            if least == 0 and minor[index] < 0:
+                what += "; negative amounts need negative: true, or sign: abs"
+            found.wrong(name, index, DeadLetterReason.BAD_AMOUNT, what)
+
+    def _time(self, records: Records, arrivals_ms: pl.Series, found: _Fields) -> pl.Series:
+        stamps, wrong = read_times(records, self._fields.event_time, arrivals_ms)
+        for index, why in wrong.items():
+            found.wrong("event_time", index, DeadLetterReason.ABSURD_TIME, why)
+        for index in stamps.is_null().arg_true():
+            if index not in wrong:
+                found.wrong("event_time", index, DeadLetterReason.ABSURD_TIME, "is empty")
+        beyond = (stamps < EVENT_TIME_MIN_MS) | (stamps > arrivals_ms + EVENT_TIME_LEAD_MAX_MS)
+        for index in beyond.fill_null(value=False).arg_true():
+            what = f"{stamps[index]} ms is before 2000 or more than a day ahead of its arrival"
+            found.wrong("event_time", index, DeadLetterReason.ABSURD_TIME, what)
+        return stamps
+
+
+class _Fields:
+    """What is wrong with the records of a batch. Of each record the first word counts, in the order of FIELDS."""
+
+    _ORDER: Final = ("key", "txn_id", "event_id", "currency", "amount", "status", "event_time")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._wrong: dict[int, list[tuple[str, DeadLetterReason, str]]] = {}
+
+    def wrong(self, name: str, index: int, reason: DeadLetterReason, what: str) -> None:
+        self._wrong.setdefault(int(index), []).append((name, reason, what))
+
+    def note_unlisted(self, name: str, read: texts.Texts, reason: DeadLetterReason) -> None:
+        if read.unlisted is not None:
+            for index in read.unlisted.arg_true():
+                self.wrong(name, index, reason, f"{shown(read.original[index])} is in no list of values")
+
+    def bad(self) -> pl.Series | None:
+        """Boolean, which records are set aside; None: none is."""
+        if not self._wrong:
+            return None
+        marks = pl.Series("bad", [False], dtype=pl.Boolean).new_from_index(0, self.size)
+        return marks.scatter(list(self._wrong), [True] * len(self._wrong))
+
+    def reject(self, index: int, row: int) -> FieldReject:
+        def rank(one: tuple[str, DeadLetterReason, str]) -> int:
+            return self._ORDER.index(one[0]) if one[0] in self._ORDER else len(self._ORDER)
+
+        name, reason, what = min(self._wrong[index], key=rank)
+        return FieldReject(index, row, name, reason, f"{name}: {what}")
+
+
+def _kept(records: Records, where: tuple[Condition, ...]) -> pl.Series:
+    """Boolean: which records are the source's."""
+    kept = pl.Series("kept", [True], dtype=pl.Boolean).new_from_index(0, len(records.rows))
+    for condition in where:
+        among = texts.read(records, condition.value).text.is_in(list(condition.words)).fill_null(value=False)
+        kept = kept & (among if condition.wanted else ~among)
+    return kept
+
+
+def _check_id(name: str, ids: pl.Series, found: _Fields) -> None:
+    bad = ((ids.str.len_bytes() > ID_BYTES_MAX) | ids.str.contains("\0", literal=True)).fill_null(value=False)
+    for index in bad.arg_true():
+        found.wrong(name, index, DeadLetterReason.BAD_ID, f"is not 1 to {ID_BYTES_MAX} bytes of text without NUL")
+
+
+def _nothing(size: int, dtype: pl.DataType) -> pl.Series:
+    return pl.Series("nothing", [None], dtype=dtype).new_from_index(0, size)
