@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     )
 
     # What is reconciled.
+    config: Path | None = Field(
+        default=None,
+        description="The configuration recon.yaml; without it the working folder's, else built-in sources.",
+    )
     sources: tuple[SourceSetting, ...] = Field(
         default_factory=_default_sources, description="Configured sources; rule set 1 waits for the expected ones."
     )

@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("cluster.cli.demo:demo", "Run three simulated banks' systems and watch the verdicts."),
     "produce": ("cluster.cli.produce:produce", "Publish simulated events with planted breaks."),
     "match": ("cluster.cli.match:match", "Reconcile files, without any service."),
+    "config": ("cluster.cli.config:app", "Check and show recon.yaml."),
+    "source": ("cluster.cli.source:app", "See what a source's mapping makes of real records."),
     "verify": ("cluster.cli.verify:verify", "Compare the results with an independent reading of the log."),
     "audit": ("cluster.cli.audit:app", "Check the audit trail."),
     "dlq": ("cluster.cli.dlq:app", "List and replay dead letters."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn, Self
@@ -16,6 +16,8 @@ from rich.progress import Progress
 
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.terminal import SafeConsole, one_line, visible
+from cluster.configuration import chosen_reconciliation, read_config
+from cluster.files.configured import files_of, reconcile_configured, with_expected
 from cluster.files.reading import AUTO_ENCODING, FIELDS, ColumnMap, UnusableFileError, row_count
 from cluster.files.reconcile import (
     Reconciliation,
@@ -33,6 +35,7 @@ from cluster.files.values import TIME_UNITS, BadValueError, currency_code
 from schemas.errors import InvalidRulesError
 from schemas.events import DEFAULT_SOURCES, Status
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT, TIME_TOLERANCE_MS_DEFAULT, RuleSet, Tolerance
+from sources.config.problems import InvalidConfigError
 
 GC_OBJECTS = 500_000  # between two collections
 TOLERANCE_DIGITS_MAX = 20  # as text; how much it may be is the rules' to say
@@ -42,9 +45,16 @@ errors = SafeConsole(stderr=True)
 
 
 def match(  # noqa: PLR0912 - one branch an output
+    context: typer.Context,
     files: Annotated[
         list[Path] | None,
         typer.Argument(help="Files named after their source, as in core.csv. CSV, Parquet, JSON lines."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A recon.yaml: what the sources are, where their files lie, how they are read.")
+    ] = None,
+    reconciliation: Annotated[
+        str | None, typer.Option(help="Of several in the configuration; the first if left out.")
     ] = None,
     source: Annotated[list[str] | None, typer.Option(help="NAME=FILE, for any other names and any number.")] = None,
     optional: Annotated[list[str] | None, typer.Option(help="A source that is compared but never missing.")] = None,
@@ -86,24 +96,31 @@ def match(  # noqa: PLR0912 - one branch an output
     lacks a column.
     """
     try:
-        maps = _map(column or [], status or [], currency, time_unit, decimal_comma)
-        maps = {name: replace(one, encoding=encoding, trim=trim) for name, one in maps.items()}
-        chosen = _files(files or [], source or [], maps)
-        default, by_currency = _tolerances(tolerance or [])
-        rules = RuleSet(
-            match_window_ms=match_window_ms,
-            time_tolerance_ms=time_tolerance_ms,
-            default_tolerance=default,
-            tolerances=by_currency,
-        )
         if out is not None:
             check_output(out)
-        check_sources(chosen)
-        check_places([file.path for file in chosen], {"--out": out, "--report": report, "--rejects": rejects})
-        # A million rows are a million short-lived objects, none of which is garbage that only the collector finds.
-        gc.set_threshold(GC_OBJECTS)
-        with _Progress(chosen) as progress:
-            outcome = reconcile(chosen, rules, [name.upper() for name in optional or []], progress.add)
+        outputs = {"--out": out, "--report": report, "--rejects": rejects}
+        if config is not None:
+            _refuse_beside_config(context)
+            outcome = _by_config(config, reconciliation, source or [], optional or [], outputs)
+        else:
+            if reconciliation is not None:
+                _fail("--reconciliation means nothing without --config")
+            maps = _map(column or [], status or [], currency, time_unit, decimal_comma)
+            maps = {name: replace(one, encoding=encoding, trim=trim) for name, one in maps.items()}
+            chosen = _files(files or [], source or [], maps)
+            default, by_currency = _tolerances(tolerance or [])
+            rules = RuleSet(
+                match_window_ms=match_window_ms,
+                time_tolerance_ms=time_tolerance_ms,
+                default_tolerance=default,
+                tolerances=by_currency,
+            )
+            check_sources(chosen)
+            check_places([file.path for file in chosen], outputs)
+            # A million rows are a million short-lived objects, none of which is garbage that only the collector finds.
+            gc.set_threshold(GC_OBJECTS)
+            with _Progress({file.path: row_count(file.path) for file in chosen} if errors.is_terminal else {}) as bar:
+                outcome = reconcile(chosen, rules, [name.upper() for name in optional or []], bar.add)
     except (UnusableFileError, BadValueError, InvalidRulesError, OSError) as error:
         _fail(str(error))
     if out is not None:
@@ -128,6 +145,7 @@ def match(  # noqa: PLR0912 - one branch an output
                     "repeated": summary.repeated,
                     "rejected": summary.rejected,
                     "compared": outcome.compared,
+                    "skipped": dict(outcome.skipped),
                     "warnings": outcome.warnings,
                     "breaks": dict(summary.breaks),
                     "missing": dict(summary.missing),
@@ -150,14 +168,46 @@ def match(  # noqa: PLR0912 - one branch an output
         raise typer.Exit(ExitCode.FINDING)
 
 
-class _Progress:
-    """A bar for each file, on a terminal only."""
+_BESIDE_CONFIG = frozenset({"config", "reconciliation", "source", "optional", "out", "report", "rejects", "as_json"})
 
-    def __init__(self, files: Sequence[SourceFile]) -> None:
+
+def _refuse_beside_config(context: typer.Context) -> None:
+    """Options that say how files are read mean nothing beside a configuration, which says it all."""
+    for name in context.params:
+        if name not in _BESIDE_CONFIG and str(context.get_parameter_source(name)).endswith("COMMANDLINE"):
+            option = {"column": "--map", "files": "files"}.get(name, "--" + name.replace("_", "-"))
+            _fail(f"{option} means nothing beside --config; the configuration says it, or --source NAME=FILE")
+
+
+def _by_config(
+    path: Path, name: str | None, given: list[str], optional: list[str], outputs: dict[str, Path | None]
+) -> Reconciliation:
+    """Match the files that a configuration names."""
+    try:
+        chosen = chosen_reconciliation(read_config(path), name)
+    except InvalidConfigError as error:
+        _fail(str(error))
+    files: dict[str, list[str]] = {}
+    for text in given:
+        source, separator, file = text.partition("=")
+        if not separator or not source or not file:
+            _fail(f"--source {text!r} is not NAME=FILE")
+        files.setdefault(source, []).append(file)
+    chosen = with_expected(chosen, optional)
+    found = files_of(chosen, path.parent, files)
+    check_places([Path(file.path) for file in found], {**outputs, "--config": None})
+    with _Progress(dict.fromkeys([Path(file.path) for file in found])) as progress:
+        return reconcile_configured(chosen, found, on_row=lambda file, rows: progress.add(Path(file), rows))
+
+
+class _Progress:
+    """A bar for each file, on a terminal only. `totals` gives rows by file, None where they are not known."""
+
+    def __init__(self, totals: Mapping[Path, int | None]) -> None:
         self._bar = Progress(console=errors, transient=True, disable=not errors.is_terminal)
         self._tasks = {
-            file.path: self._bar.add_task(escape(visible(file.path.name)), total=row_count(file.path))
-            for file in files
+            path: self._bar.add_task(escape(visible(path.name)), total=total)
+            for path, total in totals.items()
             if errors.is_terminal
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class Reconciliation:
     rejects: list[RejectedRow]
     compared: int = 0  # transactions of which two sources or more tell
     warnings: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)  # rows that are not the source's, by reason
 
     @property
     def names(self) -> list[str]:
@@ -190,6 +192,11 @@ def readable(outcome: Reconciliation) -> pl.DataFrame:
             column = f"{name.lower()}_{part}"
             columns[column] = [leg[name][part] if name in leg else None for leg in legs]
             schema[column] = dtype
+    if "differing" in results.columns:
+        columns["differing_attributes"] = [
+            [name.removeprefix("attributes.") for name in differing] for differing in results["differing"].to_list()
+        ]
+        schema["differing_attributes"] = pl.List(pl.String())
     times = [f"{name.lower()}_event_time" for name in names]
     return pl.DataFrame(columns, schema=schema).with_columns(pl.col(times).cast(pl.Datetime("ms", "UTC")))
 

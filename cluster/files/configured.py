@@ -1,0 +1,306 @@
+"""Reconciles files as a `recon.yaml` describes them, with the engine's own core."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from actors.matching.decide import decide
+from actors.matching.frames import CURRENCY, EVENT_SCHEMA, empty
+from cluster.files.reading import RejectedRow, UnusableFileError
+from cluster.files.reconcile import ALL_READ_MS, PARTS, Reconciliation
+from cluster.files.values import looks_rounded
+from schemas.events import SOURCES_MAX, SourceSpec, key_group_of
+from schemas.rules import Rulebook, RuleSet
+from sources.config.models import ReconciliationConfig, SourceConfig
+from sources.files import errors
+from sources.files.opening import STDIN, expand, open_file
+from sources.files.options import FileOptions
+from sources.files.statements import Statement, StatementKey
+from sources.mapping.apply import SourceMapping
+from wire.records import BadPathError, Records
+
+DIGEST_CHARACTERS: Final = 16
+"""Of a file's SHA-256 in generated event ids: 64 bits."""
+
+_BY_SUFFIX: Final = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "xlsx",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredFile:
+    """One file of a source, as it will be read."""
+
+    source: SourceConfig
+    path: str
+    options: FileOptions
+
+
+def files_of(
+    reconciliation: ReconciliationConfig, folder: Path, given: Mapping[str, Sequence[str]]
+) -> list[ConfiguredFile]:
+    """The files of every source, in the order of the configuration.
+
+    Args:
+        reconciliation: what is reconciled.
+        folder: where relative paths of the configuration begin.
+        given: by source name, files to read in place of the configured ones. They begin at the working folder.
+
+    Raises UnusableFileError for a source without files, and for a shape that is not reconciled from files yet.
+    """
+    if reconciliation.shape != "one_per_source":
+        raise UnusableFileError(
+            f"reconciliation {reconciliation.name} has shape {reconciliation.shape}; recon match knows one_per_source"
+        )
+    if unknown := set(given) - set(reconciliation.sources):
+        known = ", ".join(reconciliation.sources)
+        raise UnusableFileError(f"reconciliation {reconciliation.name} has no source {min(unknown)}; there are {known}")
+    found: list[ConfiguredFile] = []
+    for name, source in reconciliation.sources.items():
+        if name in given:
+            paths = [path for pattern in given[name] for path in _expanded(pattern)]
+        elif source.path is not None:
+            paths = _expanded(source.path if source.path == STDIN else str(folder / source.path))
+        else:
+            raise UnusableFileError(
+                f"source {name} reads topic {source.topic}; say --source {name}=FILE to match files"
+            )
+        found += [ConfiguredFile(source, path, _options(source, path)) for path in paths]
+    if sum(file.path == STDIN for file in found) > 1:
+        raise UnusableFileError("standard input is one file, and several sources name it")
+    return found
+
+
+def _expanded(pattern: str) -> list[str]:
+    try:
+        return expand(pattern)
+    except errors.UnusableFileError as error:
+        raise UnusableFileError(str(error)) from error
+
+
+def _options(source: SourceConfig, path: str) -> FileOptions:
+    """How a file is read: as configured, or, for a file in place of a topic, by its suffix."""
+    if source.file is not None:
+        return source.file
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() not in {".gz", ".zip", ".zst"}]
+    form = _BY_SUFFIX.get(suffixes[-1] if suffixes else "")
+    if form is None:
+        right = ", ".join(sorted(_BY_SUFFIX))
+        raise UnusableFileError(
+            f"{path}: source {source.name} reads a topic; a file in its place ends in one of {right}"
+        )
+    if source.envelope != "none":
+        raise UnusableFileError(f"source {source.name} has envelope {source.envelope}, which files do not have")
+    return FileOptions(format=form)  # type: ignore[arg-type]
+
+
+def reconcile_configured(
+    reconciliation: ReconciliationConfig,
+    files: Sequence[ConfiguredFile],
+    now_ms: int | None = None,
+    on_row: Callable[[str, int], None] = lambda _path, _rows: None,
+) -> Reconciliation:
+    """Match the rows of all files. Raises UnusableFileError for a file that must be set aside as a whole.
+
+    All rows arrive at one time, now: when a bank's file came says nothing of when its payments were made, so nothing is
+    late here. `now_ms` is that time in milliseconds since 1970. `on_row` is told how many rows more of which file were
+    read.
+    """
+    arrival = int(time.time() * 1000) if now_ms is None else now_ms
+    sources = source_specs(reconciliation)
+    rules = reconciliation.rules.to_rule_set(reconciliation.expected_sources)
+    compared = tuple(f"attributes.{name}" for name in reconciliation.compared_attributes)
+    reading = _Reading(reconciliation, arrival, compared)
+    for file in files:
+        for rows in reading.read(file):
+            on_row(file.path, rows)
+    results = _judged(reading.parts(), rules, sources, compared)
+    distinct = int(results["event_seqs"].list.len().sum() or 0)
+    return Reconciliation(
+        sources,
+        rules,
+        results,
+        reading.rows,
+        reading.count - distinct,
+        reading.rejects,
+        compared=int((results["present"].bitwise_count_ones() > 1).sum()),
+        warnings=reading.warnings,
+        skipped=reading.skipped,
+    )
+
+
+def source_specs(reconciliation: ReconciliationConfig) -> tuple[SourceSpec, ...]:
+    """The sources as the core knows them: numbered in the order of the configuration."""
+    if len(reconciliation.sources) > SOURCES_MAX:
+        raise UnusableFileError(f"{len(reconciliation.sources)} sources; at most {SOURCES_MAX} are compared at once")
+    return tuple(
+        SourceSpec(name, source.topic or source.path or name, source.expected, _calendar(source))
+        for name, source in reconciliation.sources.items()
+    )
+
+
+def _calendar(source: SourceConfig) -> str | None:
+    """The zone of the days of a source of whose times only the day counts."""
+    if source.fields is None or not source.fields.event_time.date_only:
+        return None
+    return source.fields.event_time.zone or "UTC"
+
+
+def _judged(
+    parts: Iterator[pl.DataFrame], rules: RuleSet, sources: Sequence[SourceSpec], compared: Sequence[str]
+) -> pl.DataFrame:
+    closed = [ALL_READ_MS] * len(sources)
+    book = Rulebook([rules])
+    judged = [decide(part, book, sources, closed, compared=compared) for part in parts]
+    if not judged:
+        return decide(empty(EVENT_SCHEMA), book, sources, closed, compared=compared)
+    return pl.concat(judged).sort("txn_id")
+
+
+class _Reading:
+    """Reads file after file into events, packed by part of the transactions."""
+
+    def __init__(self, reconciliation: ReconciliationConfig, arrival_ms: int, compared: Sequence[str]) -> None:
+        self.count = 0
+        self.rows = dict.fromkeys(reconciliation.sources, 0)
+        self.rejects: list[RejectedRow] = []
+        self.skipped: Counter[str] = Counter()
+        self.warnings: list[str] = []
+        self._reconciliation = reconciliation
+        self._arrival_ms = arrival_ms
+        self._compared = compared
+        self._numbers = {name: number for number, name in enumerate(reconciliation.sources)}
+        self._parts: list[list[pl.DataFrame]] = [[] for _ in range(PARTS)]
+        self._digests: dict[tuple[str, str], str] = {}
+        self._statements: dict[str, dict[StatementKey, tuple[str, str]]] = {}
+
+    def read(self, file: ConfiguredFile) -> Iterator[int]:
+        """Take a file's rows; gives the number of rows of each batch."""
+        name = Path(file.path).name if file.path != STDIN else "standard input"
+        try:
+            stream = sys.stdin.buffer if file.path == STDIN else Path(file.path).open("rb")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise UnusableFileError(f"{file.path}: {error.strerror}") from error
+        try:
+            with open_file(stream, name, file.options) as opened:
+                if not self._is_new(file, opened.digest, name):
+                    return
+                known = self._known_statements(file, opened.statements, name)
+                mapping = SourceMapping.of(self._reconciliation, file.source.name) if file.source.fields else None
+                if mapping is None:
+                    raise UnusableFileError(f"source {file.source.name} has canonical Avro records; {name} has none")
+                for records in opened.batches(known):
+                    self._take(records, mapping, file, name, opened.digest)
+                    self._take_rejects(opened.rejects, name)
+                    yield len(records.rows)
+                self._take_rejects(opened.rejects, name)
+                self.skipped.update(opened.skipped)
+        except errors.UnusableFileError as error:
+            raise UnusableFileError(str(error)) from error
+        except BadPathError as error:
+            raise UnusableFileError(f"{name}: source {file.source.name}: {error}") from error
+
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """One part of the events after the other; a part is let go once it was given."""
+        for index, chunks in enumerate(self._parts):
+            self._parts[index] = []
+            if chunks:
+                yield pl.concat(chunks)
+
+    def _is_new(self, file: ConfiguredFile, digest: str, name: str) -> bool:
+        """The same file twice is nothing, whatever it is called."""
+        before = self._digests.setdefault((file.source.name, digest), name)
+        if before is name:
+            return True
+        self.warnings.append(f"{name} has the content of {before} and was not read again")
+        return False
+
+    def _known_statements(self, file: ConfiguredFile, statements: Sequence[Statement], name: str) -> list[StatementKey]:
+        """Which of a file's statements came in a file before. One that came with other content is refused."""
+        seen = self._statements.setdefault(file.source.name, {})
+        known = []
+        for statement in statements:
+            key, digest = statement.key, statement.digest
+            before = seen.setdefault(key, (digest, name))
+            if before[1] == name:
+                continue
+            if before[0] != digest:
+                raise UnusableFileError(f"{name}: {statement} has other content than in {before[1]}")
+            known.append(key)
+        return known
+
+    def _take(self, records: Records, mapping: SourceMapping, file: ConfiguredFile, name: str, digest: str) -> None:
+        size = len(records.rows)
+        arrivals = pl.Series("arrival", [self._arrival_ms], dtype=pl.Int64).new_from_index(0, size)
+        mapped = mapping.apply(records, arrivals)
+        self.skipped.update(mapped.skipped)
+        for reject in mapped.rejects:
+            raw = records.raw(reject.index).decode("utf-8", "backslashreplace")
+            self.rejects.append(RejectedRow(name, reject.row, reject.detail, raw))
+        events = mapped.events
+        if events.is_empty():
+            return
+        source = file.source.name
+        rounded = [(row, txn) for row, txn in events.select("row", "txn_id").iter_rows() if looks_rounded(txn)]
+        if rounded:
+            self.warnings.append(
+                f"{name}: {len(rounded)} ids look like numbers that a spreadsheet has rounded, the first in row "
+                f"{rounded[0][0]}: {rounded[0][1]}; different payments may share one"
+            )
+        place = pl.format("{}:{}", pl.lit(digest[:DIGEST_CHARACTERS]), pl.col("row"))
+        groups = pl.Series("key_group", [key_group_of(txn) for txn in events["txn_id"]], dtype=pl.Int16)
+        frame = events.with_columns(
+            key_group=groups,
+            seq=pl.int_range(self.count + 1, self.count + 1 + len(events), dtype=pl.Int64),
+            source=pl.lit(self._numbers[source], pl.UInt8),
+            event_id=pl.coalesce("event_id", place),
+            currency=pl.col("currency").cast(CURRENCY),
+            arrival=pl.lit(self._arrival_ms, pl.Int64),
+            partition=pl.lit(self._numbers[source], pl.Int32),
+            # Rows of a source's later file come after those of the files before.
+            offset=pl.col("row") + self.rows[source],
+        )
+        present = [name for name in self._compared if name in frame.columns]
+        frame = frame.with_columns(
+            pl.lit(None, pl.String).alias(name) for name in self._compared if name not in present
+        ).select(*(pl.col(name).cast(dtype) for name, dtype in EVENT_SCHEMA.items()), *self._compared)
+        self.count += len(frame)
+        self.rows[source] += len(frame)
+        parts = frame.with_columns(part=pl.col("key_group") % PARTS)
+        for key, rows in parts.partition_by("part", as_dict=True, include_key=False).items():
+            self._parts[int(key[0])].append(rows)
+
+    def _take_rejects(self, rejects: list[errors.RejectedRow], name: str) -> None:
+        for reject in rejects:
+            raw = reject.raw.decode("utf-8", "backslashreplace")
+            self.rejects.append(RejectedRow(name, reject.row, reject.reason, raw))
+        rejects.clear()
+
+
+def with_expected(reconciliation: ReconciliationConfig, optional: Sequence[str]) -> ReconciliationConfig:
+    """The reconciliation, with these sources not waited for. Raises UnusableFileError for an unknown one."""
+    unknown = [name for name in optional if name not in reconciliation.sources]
+    if unknown:
+        raise UnusableFileError(f"--optional {unknown[0]}: reconciliation {reconciliation.name} has no such source")
+    chosen = {
+        name: replace(source, expected=source.expected and name not in optional)
+        for name, source in reconciliation.sources.items()
+    }
+    if not any(source.expected for source in chosen.values()):
+        raise UnusableFileError("at least one source must be expected")
+    return replace(reconciliation, sources=chosen)
