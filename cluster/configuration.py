@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from cluster.settings import read_settings
+from schemas.events import DEFAULT_SOURCES
 from sources.config.models import ReconciliationConfig, ReconConfig
 from sources.config.problems import InvalidConfigError, Problem, closest
 from sources.config.reading import built_in, parse
@@ -42,3 +43,22 @@ def chosen_reconciliation(config: ReconConfig, name: str | None) -> Reconciliati
         right = closest(name, config.reconciliations)
         raise InvalidConfigError(config.file or "built-in", [Problem(0, 0, "", f"no reconciliation {name!r}", right)])
     return config.reconciliations[name]
+
+
+def why_no_pipeline(config: ReconConfig) -> str:
+    """Why the pipeline cannot run a configuration; empty when it can.
+
+    The pipeline reads the three built-in sources. A configuration of anything else would be ignored in silence.
+    """
+    if len(config.reconciliations) > 1:
+        return f"it has {len(config.reconciliations)} reconciliations, and the pipeline runs one"
+    only = config.default
+    if only.shape != "one_per_source" or only.compared_attributes or only.key != ("txn_id",):
+        return f"reconciliation {only.name} has a shape, a key or compared attributes that the pipeline does not know"
+    built = {source.name: source.topic for source in DEFAULT_SOURCES}
+    for name, source in only.sources.items():
+        if source.fields is not None:
+            return f"source {name} has a mapping, which only recon match --config reads"
+        if built.get(name) != source.topic:
+            return f"source {name} reads topic {source.topic}; built in are {built}"
+    return "" if set(only.sources) == set(built) else f"it has sources {', '.join(only.sources)}; built in are {built}"

@@ -18,10 +18,12 @@ from rich.text import Text
 
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.terminal import SafeConsole, styled
+from cluster.configuration import config_path, read_config, why_no_pipeline
 from cluster.endpoints import Endpoints, StackNotUpError
 from cluster.settings import read_settings
 from cluster.stack.joined import open_stack
 from cluster.stack.stack import Plan, ServiceStatus
+from sources.config.problems import InvalidConfigError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -119,6 +121,7 @@ def up(
     Safe to repeat: what runs with the same settings is left alone. The first time some 350 MB are downloaded.
     """
     settings = read_settings()
+    _refuse_other_sources()
     with Steps(console) as steps:
         stack = open_stack(settings, steps.report, steps.downloads)
         endpoints = stack.up(Plan(keycloak=keycloak, ray=pipeline, pipeline=pipeline, api=pipeline and api))
@@ -132,6 +135,18 @@ def up(
         ),
         soft_wrap=True,
     )
+
+
+def _refuse_other_sources() -> None:
+    """A configuration that the pipeline would not follow stops it, instead of being ignored."""
+    path = config_path()
+    try:
+        why = why_no_pipeline(read_config(path))
+    except InvalidConfigError as error:
+        why = str(error)
+    if why:
+        errors.print(f"recon: {path} cannot be run: {why}", style="red", highlight=False, soft_wrap=True)
+        raise typer.Exit(ExitCode.USAGE)
 
 
 def down(

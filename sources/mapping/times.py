@@ -263,6 +263,10 @@ def read_times(records: Records, time: Time, arrivals_ms: pl.Series) -> tuple[pl
 _PLAIN_ISO: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
 
 
+# The column's zones know clock changes of these years only.
+_LOCAL_ISO: Final = _PLAIN_ISO.replace("^[0-9]{4}", "^((?:19[789][0-9]|20[0-9]{2})") + ")$"
+
+
 def _fast(text: pl.Series, time: Time) -> pl.Series:
     """The usual forms by the column; null for all else, and wherever a text needs a closer look."""
     nothing = pl.Series("time", [None], dtype=pl.Int64).new_from_index(0, len(text))
@@ -288,7 +292,7 @@ def _fast(text: pl.Series, time: Time) -> pl.Series:
         side = {"earlier": "earliest", "later": "latest"}[time.fold]
         local = (
             pl.col("text")
-            .str.extract(_PLAIN_ISO.replace("^", "^(") + ")$", 1)
+            .str.extract(_LOCAL_ISO, 1)
             .str.replace(" ", "T")
             .str.strptime(pl.Datetime("us"), "%Y-%m-%dT%H:%M:%S%.f", strict=False)
             .dt.replace_time_zone(time.zone, ambiguous=side, non_existent="null")  # type: ignore[arg-type]

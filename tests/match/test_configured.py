@@ -7,6 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cluster.cli import build
+from cluster.configuration import why_no_pipeline
+from sources.config.reading import parse
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -177,3 +179,24 @@ def test_a_preview_shows_rejects_and_events(folder):
     few = recon("source", "preview", "A", "--config", folder / "recon.yaml", "--records", "2")
     assert few.exit_code == 0
     assert "2 events, 0 set aside" in few.stdout
+
+
+def test_up_refuses_a_configuration_that_the_pipeline_would_not_follow(folder, monkeypatch):
+    monkeypatch.setenv("RECON_CONFIG", str(folder / "recon.yaml"))
+    monkeypatch.setenv("RECON_STATE_DIR", str(folder / "state"))
+    done = recon("up")
+    assert done.exit_code == 2
+    assert "2 reconciliations" in done.stderr
+    assert not (folder / "state").exists()
+
+
+def test_a_mapped_source_is_no_source_of_the_pipeline_yet(tmp_path):
+    sources = "\n".join(
+        f"      {name}: {{topic: {name.lower()}_txns, format: avro}}" for name in ("CORE", "GATEWAY", "MOBILE")
+    )
+    head = "version: 1\nreconciliations:\n  payments:\n    sources:\n"
+    assert why_no_pipeline(parse(head + sources, "x")) == ""
+    assert "has a mapping" in why_no_pipeline(
+        parse(head + sources.replace("core_txns, format: avro", "x, format: json"), "x")
+    )
+    assert "built in are" in why_no_pipeline(parse(head + sources.replace("core_txns", "core"), "x"))
