@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from schemas.exchange import NO_RATES, ExchangeRates
+
 
 @dataclass(frozen=True, slots=True)
 class TokenOptions:
@@ -91,6 +93,7 @@ class ApiOptions:
     dashboard_dir: Path | None = None
     origins: tuple[str, ...] = ()  # from which browsers may open live sockets; the page's own host when empty
     limits: Limits = Limits()
+    rates: ExchangeRates = NO_RATES  # into the base currency of sums
     redis_prefix: str = "recon:"  # of every key and channel
     pool_connections: int = 8
     replica: str = "local"

@@ -111,7 +111,7 @@ class Services:
         self.desk_feed = DeskFeed(self.redis, options.redis_prefix)
         self.transactions = TransactionStore(self.db, self.vocabulary, self.totals, limits)
         self.overview = OverviewStore(
-            self.db, self.vocabulary, self.totals, self.snapshot, options.public.ray_dashboard_url
+            self.db, self.vocabulary, self.totals, self.snapshot, options.public.ray_dashboard_url, options.rates
         )
         self.exceptions = ExceptionStore(self.db, self.vocabulary, self.totals, self.audit, self.desk_feed)
         self.rules = RuleStore(self.db, self.vocabulary, self.audit, self.desk_feed)

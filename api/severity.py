@@ -9,7 +9,7 @@ from typing import Any, cast
 from api.models.common import SeverityName
 from api.models.rules import Severities
 from schemas.money import CURRENCY_EXPONENTS
-from schemas.verdicts import Break, Verdict, break_names
+from schemas.verdicts import Break, Verdict, break_mask, break_names
 
 LEVELS: tuple[SeverityName, ...] = ("low", "medium", "high", "critical")
 
@@ -84,3 +84,17 @@ def verdict_of(code: int) -> Any:
 def breaks_of(mask: int) -> list[Any]:
     """Names in a mask, typed loosely because pydantic checks them against the literal."""
     return _BREAKS[mask & (len(_BREAKS) - 1)]
+
+
+# Kinds that put the whole amount at risk: it is not certain that there was one payment, or in which currency.
+_WHOLE_AMOUNT = break_mask(["CONFLICT", "DUPLICATE", "CURRENCY", "STATUS", "MISSING"])
+
+
+def money_at_risk(breaks: int, amount_minor: int, spread_minor: int) -> int:
+    """What may be lost by a mismatch, in minor units: as the SQL function of this name (migration 0009).
+
+    The whole amount where the payment itself is in doubt, the difference where only amounts differ, else nothing.
+    """
+    if breaks & _WHOLE_AMOUNT:
+        return abs(amount_minor)
+    return spread_minor if breaks & Break.AMOUNT.mask else 0

@@ -30,6 +30,7 @@ from cluster.logs import configure_logs
 from cluster.settings import Settings
 from schemas.errors import ReconError
 from schemas.events import STATUS_NAMES, SourceSpec, schema_text
+from schemas.exchange import NO_RATES, ExchangeRates
 from schemas.rules import Rulebook, RuleSet
 from wire.events import SOURCE_SYMBOLS, WriterSchema, decode_message
 from wire.framing import HEADER_BYTES
@@ -58,6 +59,8 @@ class ServeArgs(BaseModel):
     replicas: int = 1
     log_level: str = "INFO"
     dashboard_dir: Path | None = None
+    base_currency: str = ""
+    exchange_rates: str = ""
     direct: bool = True  # replicas listen themselves; False leaves them behind Serve's proxy
 
 
@@ -68,6 +71,7 @@ def api_options(
     dashboard_dir: Path | None = None,
     replica: str = "local",
     long_polling: bool = False,
+    rates: ExchangeRates = NO_RATES,
 ) -> ApiOptions:
     """The service's options for this stack. Raises KeycloakMissingError."""
     keycloak = endpoints.keycloak
@@ -97,6 +101,7 @@ def api_options(
         origins=tuple(dict.fromkeys(origins)),
         replica=replica,
         long_polling=long_polling,
+        rates=rates,
     )
 
 
@@ -153,6 +158,7 @@ class _Replica:
             dashboard_dir=self._args.dashboard_dir,
             replica=self._name,
             long_polling=self._args.replicas == 1,
+            rates=ExchangeRates.parse(self._args.base_currency, self._args.exchange_rates),
         )
         api = self._endpoints.api
         door = None
@@ -234,6 +240,8 @@ def start(settings: Settings, endpoints: Endpoints, *, direct: bool = True) -> N
         replicas=settings.api_replicas,
         log_level=settings.log_level,
         dashboard_dir=dashboard_dir(),
+        base_currency=settings.base_currency,
+        exchange_rates=settings.exchange_rates,
         direct=direct,
     )
     with warnings.catch_warnings():

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from schemas.errors import ReconError
 from schemas.events import DEFAULT_SOURCES, SOURCES_MAX, SourceSpec
+from schemas.exchange import ExchangeRates, InvalidRatesError
 from schemas.places import STATE_DIR_DEFAULT
 from schemas.rules import MATCH_WINDOW_MS_DEFAULT, MATCH_WINDOW_MS_MAX
 
@@ -154,6 +155,12 @@ class Settings(BaseSettings):
     # The API.
     api_audience: str = Field(default="recon-api", description="`aud` that an access token must carry.")
     api_replicas: Count = Field(default=1, description="Serve replicas of the REST application.")
+    base_currency: str = Field(
+        default="", description="ISO 4217 code in which money at risk is summed; empty: no sum over currencies."
+    )
+    exchange_rates: str = Field(
+        default="", description="Worth of one unit in the base currency, as in USD=0.92,KWD=3.01; exact decimals."
+    )
     log_level: str = Field(default="INFO", description="Least severe level that is logged.")
 
     @field_validator("state_dir", "cache_dir")
@@ -184,6 +191,18 @@ class Settings(BaseSettings):
         if self.bind_host not in {"127.0.0.1", "localhost"} and not self.bind_host.startswith("127."):
             raise ValueError("bind_host: the local stack only listens on loopback (127.0.0.0/8)")
         return self
+
+    @model_validator(mode="after")
+    def _rates_can_be_read(self) -> Settings:
+        try:
+            self.rates()
+        except InvalidRatesError as error:
+            raise ValueError(f"base_currency, exchange_rates: {error}") from error
+        return self
+
+    def rates(self) -> ExchangeRates:
+        """Exchange rates into the base currency."""
+        return ExchangeRates.parse(self.base_currency, self.exchange_rates)
 
     def port(self, name: str) -> int:
         """TCP port of a service, by its name in `PORT_OFFSETS`."""

@@ -34,7 +34,7 @@ class SourceCount(Shape):
 
 
 class AgeBucket(Shape):
-    """Open exceptions by age, in money."""
+    """Open exceptions by age, and their money at risk."""
 
     label: Literal["under_1h", "under_1d", "under_7d", "older"]
     count: int
@@ -50,7 +50,15 @@ class Summary(Shape):
     totals: dict[str, int] = Field(description="All transactions by verdict.")
     match_rate: float | None = Field(description="MATCHED / (MATCHED + MISMATCHED) in the window; null without any.")
     breaks: list[BreakCount]
-    at_risk: list[Money] = Field(description="All MISMATCHED transactions, by currency.")
+    at_risk: list[Money] = Field(
+        description="Money at risk of open exceptions, by currency, as of `ageing_at`: the difference where only "
+        "amounts differ, the larger amount where a source is missing, or sources differ in status or currency, or one "
+        "source contradicts or repeats itself; nothing where only times or attributes differ."
+    )
+    at_risk_total: Money | None = Field(
+        description="All of it in the base currency; null without RECON_BASE_CURRENCY, or where a rate is missing."
+    )
+    at_risk_unrated: list[str] = Field(description="Currencies at risk that RECON_EXCHANGE_RATES has no rate for.")
     events: list[SourceCount]
     events_per_s: float = Field(description="Accepted events over the last ten seconds, all sources.")
     redeliveries: int

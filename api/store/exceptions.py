@@ -36,7 +36,7 @@ from api.models.exceptions import (
 )
 from api.problems import ConflictError, InvalidError, NotFoundError, SecondPersonError, StaleVersionError
 from api.queries import queries
-from api.severity import LEVELS, SEVERITY_SQL, breaks_of
+from api.severity import LEVELS, SEVERITY_SQL, breaks_of, money_at_risk
 from api.store.search import COLUMNS, MISMATCH_SCAN_ROWS, MISMATCHES, Filters, Found, Key, Walk, read_cursor, walk_page
 from api.store.totals import Totals
 from api.store.vocabulary import Vocabulary, VocabularyReader
@@ -291,7 +291,10 @@ class ExceptionStore:
         sums: dict[str, tuple[int, int]] = {}
         for row in rows:
             count, amount = sums.get(row["currency"], (0, 0))
-            sums[row["currency"]] = (count + 1, amount + row["amount_minor"])
+            sums[row["currency"]] = (
+                count + 1,
+                amount + money_at_risk(row["breaks"], row["amount_minor"], row["spread_minor"]),
+            )
         kinds = Counter(kind for row in rows for kind in breaks_of(row["breaks"]))
         return BulkPreview(
             count=len(rows),

@@ -29,9 +29,10 @@ from api.models.overview import (
 from api.problems import InvalidError
 from api.queries import queries
 from api.snapshot import STALE_MS, SnapshotReader
-from api.store.totals import Totals, amounts, prefixed
+from api.store.totals import Totals, prefixed
 from api.store.vocabulary import VocabularyReader
 from api.times import from_millis, millis, millis_or_none, now
+from schemas.exchange import NO_RATES, ExchangeRates
 from schemas.verdicts import Break, Verdict
 
 POINTS_MAX = 2_000
@@ -47,13 +48,20 @@ class OverviewStore:
     """Reads counters and the pipeline's report."""
 
     def __init__(
-        self, db: Database, vocabulary: VocabularyReader, totals: Totals, snapshot: SnapshotReader, ray_url: str
+        self,
+        db: Database,
+        vocabulary: VocabularyReader,
+        totals: Totals,
+        snapshot: SnapshotReader,
+        ray_url: str,
+        rates: ExchangeRates = NO_RATES,
     ) -> None:
         self._db = db
         self._vocabulary = vocabulary
         self._totals = totals
         self._snapshot = snapshot
         self._ray_url = ray_url
+        self._rates = rates
         self._summaries: dict[int, tuple[float, Summary]] = {}
 
     async def summary(self, window_ms: int) -> Summary:
@@ -71,7 +79,6 @@ class OverviewStore:
     async def _summary(self, window_ms: int) -> Summary:
         at = now()
         since = (at - timedelta(milliseconds=window_ms)).replace(second=0, microsecond=0)
-        totals = await self._totals.everything()
         recent = await self._totals.since(since)
         ageing = await self._db.fetch(queries("overview")["ageing"])
         settled = await self._db.fetchrow(queries("overview")["open_exceptions"])
@@ -81,6 +88,8 @@ class OverviewStore:
         events = prefixed(recent, "events.")
         decided = window.get("MATCHED", 0) + window.get("MISMATCHED", 0)
         report = await self._snapshot.get()
+        at_risk = _at_risk(ageing)
+        total, unrated = self._rates.total((money.currency, money.amount_minor) for money in at_risk)
         return Summary(
             at=millis(at),
             window_ms=window_ms,
@@ -88,10 +97,11 @@ class OverviewStore:
             totals={verdict.name: max(0, verdicts.get(verdict.name, 0)) for verdict in Verdict},
             match_rate=window.get("MATCHED", 0) / decided if decided > 0 else None,
             breaks=[BreakCount(kind=cast("Any", kind.name), count=breaks.get(kind.name, 0)) for kind in Break],
-            at_risk=[
-                Money(currency=currency, count=count, amount_minor=amount)
-                for currency, (count, amount) in sorted(amounts(totals, "verdict.MISMATCHED").items())
-            ],
+            at_risk=at_risk,
+            at_risk_total=None
+            if total is None
+            else Money(currency=self._rates.base, amount_minor=total, count=sum(money.count for money in at_risk)),
+            at_risk_unrated=unrated,
             events=[
                 SourceCount(source=source.name, events=events.get(source.name, 0))
                 for source in (await self._vocabulary.get()).sources
@@ -256,6 +266,17 @@ def _ageing(rows: Any) -> list[AgeBucket]:
     return [
         AgeBucket(label=cast("Any", label), count=sum(money.count for money in at_risk), at_risk=at_risk)
         for label, at_risk in by_label.items()
+    ]
+
+
+def _at_risk(rows: Any) -> list[Money]:
+    """Money at risk of open exceptions, by currency."""
+    sums: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        count, amount = sums.get(row["currency"], (0, 0))
+        sums[row["currency"]] = (count + row["n"], amount + row["amount_minor"])
+    return [
+        Money(currency=currency, count=count, amount_minor=amount) for currency, (count, amount) in sorted(sums.items())
     ]
 
 

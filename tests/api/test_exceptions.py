@@ -183,7 +183,8 @@ def test_a_bulk_action_does_what_its_preview_says(as_user: User, make: Callable[
     request = {"filter": {"currency": "NOK"}, "action": "resolve", "reason_code": "fee_or_fx", "note": "Fees of March."}
     preview = anna.post("/exceptions/bulk/preview", json=request).json()
     assert (preview["count"], preview["second_person"], preview["capped"]) == (2, 1, False)
-    assert preview["at_risk"] == [{"currency": "NOK", "amount_minor": SMALL + BIG, "count": 2}]
+    # What is at risk is the difference: their legs are one minor unit apart.
+    assert preview["at_risk"] == [{"currency": "NOK", "amount_minor": 2, "count": 2}]
     done = anna.post("/exceptions/bulk", json=request | {"token": preview["token"]})
     assert done.json() == {"changed": 2, "awaiting_second_person": 1}
     assert anna.get(f"/exceptions/{small}").json()["exception"]["state"] == "resolved"

@@ -763,7 +763,7 @@ export interface components {
         };
         /**
          * AgeBucket
-         * @description Open exceptions by age, in money.
+         * @description Open exceptions by age, and their money at risk.
          */
         AgeBucket: {
             /** At Risk */
@@ -2189,9 +2189,16 @@ export interface components {
             at: number;
             /**
              * At Risk
-             * @description All MISMATCHED transactions, by currency.
+             * @description Money at risk of open exceptions, by currency, as of `ageing_at`: the difference where only amounts differ, the larger amount where a source is missing, or sources differ in status or currency, or one source contradicts or repeats itself; nothing where only times or attributes differ.
              */
             at_risk: components["schemas"]["Money"][];
+            /** @description All of it in the base currency; null without RECON_BASE_CURRENCY, or where a rate is missing. */
+            at_risk_total: components["schemas"]["Money"] | null;
+            /**
+             * At Risk Unrated
+             * @description Currencies at risk that RECON_EXCHANGE_RATES has no rate for.
+             */
+            at_risk_unrated: string[];
             /** Breaks */
             breaks: components["schemas"]["BreakCount"][];
             /** Dead Letters */

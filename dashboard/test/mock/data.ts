@@ -297,6 +297,8 @@ export function summary(world: World, now: number, windowMs: number): Summary {
     match_rate: 0.99345,
     breaks,
     at_risk: sums(rows),
+    at_risk_total: null,
+    at_risk_unrated: [],
     events: SOURCES.map((source, at) => ({ source, events: 185_000 - at * 900 })),
     events_per_s: 512.4 + Math.sin(now / 4_000) * 30,
     redeliveries: 318,

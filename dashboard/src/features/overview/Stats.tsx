@@ -16,7 +16,8 @@ export function Stats({ summary, windowName }: { summary: Summary; windowName: W
   const buckets = useQuery(queries.buckets());
   const matched = summary.verdicts.MATCHED ?? 0;
   const mismatched = summary.verdicts.MISMATCHED ?? 0;
-  const risk = [...summary.at_risk].sort((a, b) => b.count - a.count);
+  const risk = summary.at_risk.filter((each) => each.amount_minor !== 0).sort((a, b) => b.count - a.count);
+  const shown = summary.at_risk_total === null ? CURRENCIES_SHOWN : 1;
   return (
     <div className={s.stats}>
       <Link className={s.stat} to="/transactions" search={{ verdict: "MATCHED" }}>
@@ -37,15 +38,27 @@ export function Stats({ summary, windowName }: { summary: Summary; windowName: W
             : "not resolved yet"}
         </span>
       </Link>
-      <Link className={s.stat} to="/transactions" search={{ verdict: "MISMATCHED", sort: "-amount_minor" }}>
-        <span className={s.statName}>Money at risk</span>
+      <Link className={s.stat} to="/exceptions" search={{ bucket: "open" }}>
+        <span
+          className={s.statName}
+          title="Of open exceptions: the difference where only amounts differ, the whole amount where the payment is in doubt."
+        >
+          Money at risk{summary.at_risk_total !== null && ", in all"}
+        </span>
         <span className={s.risk}>
           {risk.length === 0 && "none"}
-          {risk.slice(0, CURRENCIES_SHOWN).map((each) => (
+          {summary.at_risk_total !== null && risk.length > 0 && (
+            <span>{shortMoney(summary.at_risk_total.amount_minor, summary.at_risk_total.currency)}</span>
+          )}
+          {risk.slice(0, shown).map((each) => (
             <span key={each.currency}>{shortMoney(each.amount_minor, each.currency)}</span>
           ))}
-          {risk.length > CURRENCIES_SHOWN && (
-            <span className={s.riskMore}>and {risk.length - CURRENCIES_SHOWN} more currencies</span>
+          {risk.length > shown && (
+            <span className={s.riskMore}>
+              {summary.at_risk_total === null
+                ? `and ${risk.length - shown} more currencies`
+                : `of it; and ${risk.length - shown} more currencies`}
+            </span>
           )}
         </span>
       </Link>
