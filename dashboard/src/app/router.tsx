@@ -16,6 +16,7 @@ import { OverviewPage } from "@/features/overview/OverviewPage";
 import { readTransactionSearch } from "@/features/transactions/search";
 import { compact, flag, oneOf, parseSearch, stringifySearch, whole } from "@/lib/search";
 import { Crash } from "./Crash";
+import { lazyPage } from "./lazyPage";
 import { NotFound } from "./NotFound";
 import { Shell } from "./Shell";
 import { WINDOWS, type WindowName } from "./windows";
@@ -33,49 +34,49 @@ const overview = createRoute({
 const live = createRoute({
   getParentRoute: () => app,
   path: "live",
-  component: lazyRouteComponent(() => import("@/features/live/LivePage")),
+  component: lazyRouteComponent(lazyPage(() => import("@/features/live/LivePage"))),
   validateSearch: readLiveSearch,
 });
 const transactions = createRoute({
   getParentRoute: () => app,
   path: "transactions",
-  component: lazyRouteComponent(() => import("@/features/transactions/TransactionsPage")),
+  component: lazyRouteComponent(lazyPage(() => import("@/features/transactions/TransactionsPage"))),
   validateSearch: readTransactionSearch,
 });
 const transaction = createRoute({
   getParentRoute: () => app,
   path: "transactions/$txnId",
-  component: lazyRouteComponent(() => import("@/features/transaction/TransactionPage")),
+  component: lazyRouteComponent(lazyPage(() => import("@/features/transaction/TransactionPage"))),
 });
 const exceptions = createRoute({
   getParentRoute: () => app,
   path: "exceptions",
-  component: lazyRouteComponent(() => import("@/features/exceptions/ExceptionsPage")),
+  component: lazyRouteComponent(lazyPage(() => import("@/features/exceptions/ExceptionsPage"))),
   validateSearch: readExceptionSearch,
 });
 const rules = createRoute({
   getParentRoute: () => app,
   path: "rules",
-  component: lazyRouteComponent(() => import("@/features/rules/RulesPage")),
+  component: lazyRouteComponent(lazyPage(() => import("@/features/rules/RulesPage"))),
   validateSearch: (raw): { version?: number; draft?: boolean } =>
     compact({ version: whole(raw, "version"), draft: flag(raw, "draft") }),
 });
 const deadLetters = createRoute({
   getParentRoute: () => app,
   path: "dead-letters",
-  component: lazyRouteComponent(() => import("@/features/deadletters/DeadLettersPage")),
+  component: lazyRouteComponent(lazyPage(() => import("@/features/deadletters/DeadLettersPage"))),
   validateSearch: readDeadLetterSearch,
 });
 const audit = createRoute({
   getParentRoute: () => app,
   path: "audit",
-  component: lazyRouteComponent(() => import("@/features/audit/AuditPage")),
+  component: lazyRouteComponent(lazyPage(() => import("@/features/audit/AuditPage"))),
   validateSearch: readAuditSearch,
 });
 const pipeline = createRoute({
   getParentRoute: () => app,
   path: "pipeline",
-  component: lazyRouteComponent(() => import("@/features/pipeline/PipelinePage")),
+  component: lazyRouteComponent(lazyPage(() => import("@/features/pipeline/PipelinePage"))),
 });
 const signedOut = createRoute({ getParentRoute: () => root, path: SIGNED_OUT_PATH, component: () => null });
 

@@ -128,7 +128,10 @@ class Session {
 
   /** Back to the sign-in page, and from there to where one was. */
   async signIn(target: string = window.location.href): Promise<void> {
-    await this.keycloak?.login({ redirectUri: returnAddress(target) });
+    if (!this.keycloak) return;
+    // In place of this page, not after it: going back must not lead to a page that only goes on to sign in again.
+    const address = await this.keycloak.createLoginUrl({ redirectUri: returnAddress(target) });
+    window.location.replace(address);
   }
 
   /** Ends the session at Keycloak, for all tabs and all applications of the realm. */

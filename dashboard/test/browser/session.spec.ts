@@ -1,5 +1,5 @@
 import { expect } from "@playwright/test";
-import { pageOf, password, signIn, test } from "./people";
+import { pageOf, password, settled, signIn, test } from "./people";
 import { endSession } from "./steer";
 
 test("a session that ended leaves the screen in place, and signing in comes back to that very view", async ({
@@ -44,4 +44,24 @@ test("an address with names of the sign-in protocol in it opens all the same", a
   const adam = await pageOf(browser, "adam", "/transactions?verdict=MISMATCHED&state=new&error=none");
   await expect(adam.getByRole("heading", { level: 1, name: "Transactions" })).toBeVisible();
   await expect(adam.getByRole("button", { name: "Mismatched" })).toHaveAttribute("aria-pressed", "true");
+});
+
+test("Back leads out of a transaction after a reload, by the browser's key and by the page's", async ({
+  browser,
+}) => {
+  const anna = await pageOf(browser, "anna", "/transactions?verdict=MISMATCHED");
+  await settled(anna, "Transactions");
+  const address = await anna.getByRole("grid").getByRole("link").first().getAttribute("href");
+  await anna.goto(address ?? "");
+  await settled(anna, "Transaction");
+  await anna.reload();
+  await settled(anna, "Transaction");
+  await expect(anna).toHaveURL(new RegExp(`${(address ?? "").replace(/[.*+?^$()|[\]\\]/g, "\\$&")}$`));
+  await anna.goBack();
+  await settled(anna, "Transactions");
+  await expect(anna).toHaveURL(/\/transactions\?verdict=MISMATCHED$/);
+  await anna.goForward();
+  await settled(anna, "Transaction");
+  await anna.getByRole("button", { name: "Back" }).click();
+  await settled(anna, "Transactions");
 });

@@ -3,6 +3,7 @@ import { getRouteApi, Link, useRouter } from "@tanstack/react-router";
 import { ApiProblem } from "@/api/problem";
 import { queries } from "@/api/queries";
 import type { TransactionDetail } from "@/api/types";
+import { goBack } from "@/app/back";
 import { Page } from "@/app/Page";
 import { useMay } from "@/auth/me";
 import { DeskPanel } from "@/features/exceptions/DeskPanel";
@@ -41,7 +42,7 @@ export default function TransactionPage() {
         </span>
       }
       actions={
-        <Button icon="left" kind="ghost" onClick={() => router.history.back()}>
+        <Button icon="left" kind="ghost" onClick={() => goBack(router)}>
           Back
         </Button>
       }
