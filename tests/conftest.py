@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 # Imported where they are used: the stack's modules take a second that a unit test does not have.
 # ruff: noqa: PLC0415
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
     from cluster.endpoints import PostgresEndpoint
     from cluster.stack.stack import Stack
+
+# Generated examples have no time limit: on a busy machine one takes longer, and that is no failure.
+hypothesis_settings.register_profile("recon", deadline=None)
+hypothesis_settings.load_profile("recon")
 
 # Below the range from which the kernel takes outgoing ports, so that a free one stays free until we bind it.
 _PORT_BASE_FIRST = 22_000

@@ -16,6 +16,7 @@ ARGUMENTS = {
     "audit": ["verify"],
     "dlq": ["list"],
     "rules": ["list"],
+    "source": ["preview", "A"],
     "topics": ["list"],
     "produce": ["--transactions", "1"],
 }
