@@ -14,6 +14,7 @@ import polars as pl
 
 from actors.matching.decide import decide
 from actors.matching.frames import CURRENCY, EVENT_SCHEMA, empty
+from actors.matching.totals import ITEM_SCHEMA, Sides, SumTooLargeError, decide_totals
 from cluster.files.reading import RejectedRow, UnusableFileError
 from cluster.files.reconcile import ALL_READ_MS, PARTS, Reconciliation
 from cluster.files.values import looks_rounded
@@ -61,12 +62,8 @@ def files_of(
         folder: where relative paths of the configuration begin.
         given: by source name, files to read in place of the configured ones. They begin at the working folder.
 
-    Raises UnusableFileError for a source without files, and for a shape that is not reconciled from files yet.
+    Raises UnusableFileError for a source without files.
     """
-    if reconciliation.shape != "one_per_source":
-        raise UnusableFileError(
-            f"reconciliation {reconciliation.name} has shape {reconciliation.shape}; recon match knows one_per_source"
-        )
     if unknown := set(given) - set(reconciliation.sources):
         known = ", ".join(reconciliation.sources)
         raise UnusableFileError(f"reconciliation {reconciliation.name} has no source {min(unknown)}; there are {known}")
@@ -129,7 +126,22 @@ def reconcile_configured(
     for file in files:
         for rows in reading.read(file):
             on_row(file.path, rows)
-    results = _judged(reading.parts(), rules, sources, compared)
+    totals = reconciliation.totals
+    if totals is not None:
+        numbers = {name: number for number, name in enumerate(reconciliation.sources)}
+        sides = Sides(
+            frozenset(numbers[name] for name in totals.left),
+            frozenset(numbers[name] for name in totals.right),
+            totals.relation,
+            totals.fees,
+        )
+        try:
+            parts = [decide_totals(part, rules, sources, sides) for part in reading.parts()]
+            results = pl.concat(parts or [decide_totals(empty(ITEM_SCHEMA), rules, sources, sides)]).sort("txn_id")
+        except SumTooLargeError as error:
+            raise UnusableFileError(str(error)) from error
+    else:
+        results = _judged(reading.parts(), rules, sources, compared)
     distinct = int(results["event_seqs"].list.len().sum() or 0)
     return Reconciliation(
         sources,
@@ -183,7 +195,8 @@ class _Reading:
         self.warnings: list[str] = []
         self._reconciliation = reconciliation
         self._arrival_ms = arrival_ms
-        self._compared = compared
+        self._beside = {"item_id": pl.String(), "fee_minor": pl.Int64()} if reconciliation.totals else {}
+        self._beside |= dict.fromkeys(compared, pl.String())
         self._numbers = {name: number for number, name in enumerate(reconciliation.sources)}
         self._parts: list[list[pl.DataFrame]] = [[] for _ in range(PARTS)]
         self._digests: dict[tuple[str, str], str] = {}
@@ -275,10 +288,9 @@ class _Reading:
             # Rows of a source's later file come after those of the files before.
             offset=pl.col("row") + self.rows[source],
         )
-        present = [name for name in self._compared if name in frame.columns]
-        frame = frame.with_columns(
-            pl.lit(None, pl.String).alias(name) for name in self._compared if name not in present
-        ).select(*(pl.col(name).cast(dtype) for name, dtype in EVENT_SCHEMA.items()), *self._compared)
+        untold = [name for name in self._beside if name not in frame.columns]
+        frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in untold)
+        frame = frame.select(pl.col(name).cast(dtype) for name, dtype in {**EVENT_SCHEMA, **self._beside}.items())
         self.count += len(frame)
         self.rows[source] += len(frame)
         parts = frame.with_columns(part=pl.col("key_group") % PARTS)

@@ -13,6 +13,7 @@ import polars as pl
 
 from actors.matching.decide import decide
 from actors.matching.frames import EVENT_SCHEMA, empty
+from actors.matching.totals import TOTALS_SCHEMA
 from cluster.files.reading import ColumnMap, RejectedRow, Row, UnusableFileError, read_rows
 from cluster.files.values import looks_rounded
 from schemas.events import SOURCES_MAX, SourceSpec, key_group_of
@@ -197,6 +198,10 @@ def readable(outcome: Reconciliation) -> pl.DataFrame:
             [name.removeprefix("attributes.") for name in differing] for differing in results["differing"].to_list()
         ]
         schema["differing_attributes"] = pl.List(pl.String())
+    for name in TOTALS_SCHEMA:
+        if name in results.columns:
+            columns[name] = results[name].to_list()
+            schema[name] = TOTALS_SCHEMA[name]
     times = [f"{name.lower()}_event_time" for name in names]
     return pl.DataFrame(columns, schema=schema).with_columns(pl.col(times).cast(pl.Datetime("ms", "UTC")))
 

@@ -43,6 +43,7 @@ MAPPED_SCHEMA: Final[dict[str, pl.DataType]] = {
     "account_id": pl.String(),
     "original_txn_id": pl.String(),
     "fee_minor": pl.Int64(),
+    "item_id": pl.String(),  # the transaction's own id, whatever joins it to others
 }
 
 NOT_OURS: Final = "where"
@@ -112,6 +113,7 @@ class SourceMapping:
             for name, value in fields.attributes.items()
         }
         own = self._text(records, "txn_id", fields.txn_id, found)
+        columns["item_id"] = own
         columns["txn_id"] = self._match_key({**attributes, **columns, "txn_id": own}, found)
         events = pl.DataFrame({"index": pl.int_range(len(rows), dtype=pl.UInt32, eager=True), "row": rows, **columns})
         events = events.select(pl.col(name).cast(dtype) for name, dtype in MAPPED_SCHEMA.items()).with_columns(
