@@ -152,6 +152,27 @@ describe("the desk by role", () => {
       });
     });
 
+    test("rejecting a proposal asks for the reason and sends it", async () => {
+      fetched.mockImplementation(async () => Response.json(detail));
+      const exception = { ...detail.exception, state: "in_review" as const, proposed_by: "arno" };
+      await show(
+        <DeskPanel txnId={id} />,
+        fill("analyst", analyst, { exception, actions: ["approve", "reject"] }),
+      );
+      await userEvent.click(await screen.findByRole("button", { name: "Reject" }));
+      const dialog = within(await screen.findByRole("dialog", { name: "Reject the proposal" }));
+      expect(dialog.getByRole("button", { name: "Reject" })).toBeDisabled();
+      expect(fetched.mock.calls.filter(([each]) => each.method === "POST")).toEqual([]);
+      await userEvent.type(dialog.getByLabelText(/Reason/), "The bank has not confirmed it.");
+      await userEvent.click(dialog.getByRole("button", { name: "Reject" }));
+      const request = fetched.mock.calls.map(([each]) => each).find((each) => each.method === "POST");
+      expect(await request?.json()).toMatchObject({
+        action: "reject",
+        note: "The bank has not confirmed it.",
+        version: exception.version,
+      });
+    });
+
     test("a refusal with 401 is tried once more with a new token, then the session is over", async () => {
       const renew = vi.spyOn(session, "renew").mockResolvedValue(true);
       const end = vi.spyOn(session, "end").mockImplementation(() => undefined);

@@ -13,6 +13,7 @@ import { Failed, Loading } from "@/ui/States";
 import { At } from "@/ui/Time";
 import { useAct, useComment } from "./actions";
 import s from "./DeskPanel.module.css";
+import { RejectDialog } from "./RejectDialog";
 import { ResolveDialog } from "./ResolveDialog";
 
 /** An exception: its state, what one may do to it, its comments and its history. */
@@ -80,6 +81,7 @@ function Actions({ detail, txnId }: { detail: ExceptionDetail; txnId: string }) 
   const me = useMe();
   const people = useQuery(queries.people());
   const [resolving, setResolving] = useState(false);
+  const [rejecting, setRejecting] = useState(false);
   const { exception, actions } = detail;
   if (actions.length === 0) return <p className={s.hint}>There is nothing for you to do here.</p>;
   const run = (action: ActionName) => act.mutate({ action, version: exception.version, note: "" });
@@ -98,7 +100,7 @@ function Actions({ detail, txnId }: { detail: ExceptionDetail; txnId: string }) 
             key={action}
             kind={action === "reject" ? "danger" : PRIMARY.includes(action) ? "primary" : "plain"}
             busy={act.isPending}
-            onClick={() => run(action)}
+            onClick={() => (action === "reject" ? setRejecting(true) : run(action))}
           >
             {ACTIONS[action]}
           </Button>
@@ -148,6 +150,18 @@ function Actions({ detail, txnId }: { detail: ExceptionDetail; txnId: string }) 
           act.mutate(
             { action: "resolve", version: exception.version, reason_code, note },
             { onSuccess: () => setResolving(false) },
+          )
+        }
+      />
+      <RejectDialog
+        open={rejecting}
+        onClose={() => setRejecting(false)}
+        proposer={exception.proposed_by ?? "The proposer"}
+        busy={act.isPending}
+        onReject={(note) =>
+          act.mutate(
+            { action: "reject", version: exception.version, note },
+            { onSuccess: () => setRejecting(false) },
           )
         }
       />
