@@ -173,6 +173,32 @@ describe("the desk by role", () => {
       });
     });
 
+    test("what a colleague did while the dialog was open is not overwritten", async () => {
+      fetched.mockImplementation(async () => Response.json({ title: "Stale" }, { status: 409 }));
+      let client: QueryClient | undefined;
+      await show(<DeskPanel txnId={id} />, (made) => {
+        client = made;
+        fill("analyst", analyst, { actions: ["resolve"] })(made);
+      });
+      await userEvent.click(await screen.findByRole("button", { name: /^Resolve|^Propose/ }));
+      const dialog = within(await screen.findByRole("dialog"));
+      await userEvent.selectOptions(dialog.getByLabelText("Reason"), "fee_or_fx");
+      const reviewed = {
+        ...detail.exception,
+        state: "in_review" as const,
+        version: detail.exception.version + 1,
+      };
+      client?.setQueryData(queries.exception(id).queryKey, {
+        ...detail,
+        exception: reviewed,
+        actions: ["resolve"],
+      });
+      await userEvent.click(dialog.getByRole("button", { name: /^Resolve|^Propose/ }));
+      const request = fetched.mock.calls.map(([each]) => each).find((each) => each.method === "POST");
+      expect(await request?.json()).toMatchObject({ action: "resolve", version: detail.exception.version });
+      await waitFor(() => expect(screen.queryByRole("dialog")).toBeNull());
+    });
+
     test("a refusal with 401 is tried once more with a new token, then the session is over", async () => {
       const renew = vi.spyOn(session, "renew").mockResolvedValue(true);
       const end = vi.spyOn(session, "end").mockImplementation(() => undefined);

@@ -80,8 +80,9 @@ function Actions({ detail, txnId }: { detail: ExceptionDetail; txnId: string }) 
   const act = useAct(txnId);
   const me = useMe();
   const people = useQuery(queries.people());
-  const [resolving, setResolving] = useState(false);
-  const [rejecting, setRejecting] = useState(false);
+  // The version that one saw when the dialog opened: what a colleague does meanwhile must be refused, not overwritten.
+  const [resolving, setResolving] = useState<number | null>(null);
+  const [rejecting, setRejecting] = useState<number | null>(null);
   const { exception, actions } = detail;
   if (actions.length === 0) return <p className={s.hint}>There is nothing for you to do here.</p>;
   const run = (action: ActionName) => act.mutate({ action, version: exception.version, note: "" });
@@ -89,7 +90,7 @@ function Actions({ detail, txnId }: { detail: ExceptionDetail; txnId: string }) 
   return (
     <div className={s.actions}>
       {actions.includes("resolve") && (
-        <Button kind="primary" onClick={() => setResolving(true)}>
+        <Button kind="primary" onClick={() => setResolving(exception.version)}>
           {exception.needs_second_person ? "Propose to resolve" : "Resolve"}
         </Button>
       )}
@@ -100,7 +101,7 @@ function Actions({ detail, txnId }: { detail: ExceptionDetail; txnId: string }) 
             key={action}
             kind={action === "reject" ? "danger" : PRIMARY.includes(action) ? "primary" : "plain"}
             busy={act.isPending}
-            onClick={() => (action === "reject" ? setRejecting(true) : run(action))}
+            onClick={() => (action === "reject" ? setRejecting(exception.version) : run(action))}
           >
             {ACTIONS[action]}
           </Button>
@@ -142,26 +143,26 @@ function Actions({ detail, txnId }: { detail: ExceptionDetail; txnId: string }) 
         <Button onClick={() => run("unassign")}>Give back</Button>
       )}
       <ResolveDialog
-        open={resolving}
-        onClose={() => setResolving(false)}
+        open={resolving !== null}
+        onClose={() => setResolving(null)}
         needsSecond={exception.needs_second_person}
         busy={act.isPending}
         onResolve={(reason_code, note) =>
           act.mutate(
-            { action: "resolve", version: exception.version, reason_code, note },
-            { onSuccess: () => setResolving(false) },
+            { action: "resolve", version: resolving ?? exception.version, reason_code, note },
+            { onSettled: () => setResolving(null) },
           )
         }
       />
       <RejectDialog
-        open={rejecting}
-        onClose={() => setRejecting(false)}
+        open={rejecting !== null}
+        onClose={() => setRejecting(null)}
         proposer={exception.proposed_by ?? "The proposer"}
         busy={act.isPending}
         onReject={(note) =>
           act.mutate(
-            { action: "reject", version: exception.version, note },
-            { onSuccess: () => setRejecting(false) },
+            { action: "reject", version: rejecting ?? exception.version, note },
+            { onSettled: () => setRejecting(null) },
           )
         }
       />
