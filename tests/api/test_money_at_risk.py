@@ -1,4 +1,4 @@
-"""Money at risk: what open exceptions may cost. A module of its own, so that its transactions are in no other's lists."""
+"""Money at risk: what open exceptions may cost. Its own module: its transactions are in no other list."""
 
 from __future__ import annotations
 
