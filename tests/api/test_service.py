@@ -129,9 +129,17 @@ def test_large_bodies_are_refused(small: Server, tokens: Tokens) -> None:
 
 def test_a_caller_that_is_too_fast_is_slowed(small: Server, options: ApiOptions, trusted_key: TrustedKey) -> None:
     headers = {"Authorization": f"Bearer {trusted_key.sign(options, sub='fast')}"}
-    codes = [httpx.get(f"{small.url}/api/v1/me", headers=headers, trust_env=False) for _ in range(12)]
-    assert [answer.status_code for answer in codes].count(429) >= 2
-    assert int(codes[-1].headers["retry-after"]) >= 1
+    with httpx.Client(trust_env=False, headers=headers) as fast:
+        # Eight at once and one a second: on a busy machine it takes a few more to be faster than that.
+        answers = (fast.get(f"{small.url}/api/v1/me") for _ in range(100))
+        codes = []
+        for answer in answers:
+            codes.append(answer.status_code)
+            if answer.status_code == 429:
+                break
+    assert codes == [200] * (len(codes) - 1) + [429]
+    assert len(codes) > 8
+    assert int(answer.headers["retry-after"]) >= 1
     other = {"Authorization": f"Bearer {trusted_key.sign(options, sub='other')}"}
     assert httpx.get(f"{small.url}/api/v1/me", headers=other, trust_env=False).status_code == 200
 
