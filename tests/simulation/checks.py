@@ -96,9 +96,7 @@ class Checks:
         """A new owner reads from low_seq: below it nothing may be open."""
         database = self._world.database
         mine = range(flush.claim.key_group_from, flush.claim.key_group_to)
-        held = {
-            (key[0], seq) for key, row in database.results.items() if row["final"] for seq in row["event_seqs"]
-        }
+        held = {(key[0], seq) for key, row in database.results.items() if row["final"] for seq in row["event_seqs"]}
         for place, row in database.events.items():
             if place[0] in mine and place[1] < flush.low_seq and row["txn_id"] not in self._world.sealed:
                 must(
@@ -197,7 +195,9 @@ class Checks:
         for txn_id, before in self._world.verdicts_at_retention.items():
             row = self._world.database.results[key_group_of(txn_id), txn_id]
             must(
-                row["final"] and row["revision"] >= before["revision"] and set(before["event_seqs"]) <= set(row["event_seqs"]),
+                row["final"]
+                and row["revision"] >= before["revision"]
+                and set(before["event_seqs"]) <= set(row["event_seqs"]),
                 f"{txn_id} was {in_words(before)} when its events were dropped, and is {in_words(row)}",
             )
 

@@ -96,11 +96,10 @@ class History:
     def in_words(self) -> str:
         """Everything that happens, in order."""
         lines = [
-            f"seed {self.seed}: {self.shards} shards, {self.readers} readers, {self.partitions} partitions a topic,"
-            f" window {self.window_ms} ms, at most {self.batch_rows_max} records a poll,"
-            f" {self.pending_rows_max} rows in memory, spill after {self.spill_age_ms} ms,"
-            f" look-up after {self.check_age_ms} ms, shown after {self.show_age_ms} ms,"
-            f" tolerance {self.tolerance_minor}"
+            f"seed {self.seed}: shards {self.shards}, readers {self.readers}, partitions a topic {self.partitions}",
+            f"window {self.window_ms} ms, tolerance {self.tolerance_minor}, records a poll {self.batch_rows_max}",
+            f"rows in memory {self.pending_rows_max}, spill after {self.spill_age_ms} ms",
+            f"look-up after {self.check_age_ms} ms, shown after {self.show_age_ms} ms",
         ]
         happenings: list[tuple[int, str]] = []
         for write in self.writes:
@@ -114,6 +113,7 @@ class History:
         return "\n".join([*lines, *(f"  {at_ms:>5} ms  {what}" for at_ms, what in sorted(happenings))])
 
 
+FOREVER_MS = 10_000_000  # a process that hangs for good: somebody has to notice
 DELAY_MS_MAX = 120  # from the broker's stamp to the record being readable; with the clocks' skew below the grace
 SKEW_MS_MAX = 60
 GRACE_MS = 200
@@ -147,9 +147,7 @@ def _draw_writes(draw: random.Random, partitions: int, length_ms: int, window_ms
     for _ in range(draw.choice([0, 0, 1, 2])):  # a producer's retry, seen elsewhere or later
         if written:
             one = draw.choice(written)
-            written.append(
-                one._replace(at_ms=one.at_ms + draw.randrange(700), partition=draw.randrange(partitions))
-            )
+            written.append(one._replace(at_ms=one.at_ms + draw.randrange(700), partition=draw.randrange(partitions)))
     for _ in range(draw.choice([0, 0, 0, 1, 2])):
         bad = Write(draw.randrange(length_ms), 0, draw.randrange(3), draw.randrange(partitions), "", "", 0, "", "", 0)
         written.append(bad._replace(damaged=True) if draw.random() < 0.6 else bad._replace(marker=True))
@@ -203,7 +201,7 @@ def _draw_faults(draw: random.Random, length_ms: int) -> Iterator[Fault]:
         match kind:
             case "kill" | "kill_in_steps" | "freeze" | "cut_off":
                 which = draw.choice([0, 0, 0, 1, 1, 2])
-                value = draw.randrange(1_000) if kind != "freeze" else draw.choice([200, 900, 2_500])
+                value = draw.randrange(1_000) if kind != "freeze" else draw.choice([200, 900, 2_500, FOREVER_MS])
             case "rescaled":
                 which, value = draw.choice([1, 2, 3]), 0
             case "rules_switched":

@@ -7,6 +7,7 @@ same name; `kill` cannot reach a process that is cut off, which then goes on bes
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -117,7 +118,8 @@ class Actor:
                 self.last_delivery_us[caller] = arrives_us
             else:
                 arrives_us += scheduler.random.randrange(300_000)
-            scheduler.at(arrives_us, lambda ref=ref if not copy else Ref(): self._deliver(ref, method, args))
+            answer = Ref() if copy else ref  # a copy's answer reaches nobody
+            scheduler.at(arrives_us, functools.partial(self._deliver, answer, method, args))
         return ref
 
     def _deliver(self, ref: Ref, method: str, args: tuple[Any, ...]) -> None:
@@ -317,4 +319,8 @@ class Named:
 
 def plain_class(actor_class: Any) -> type:
     """The class that `ray.remote` was applied to."""
-    return next(one for one in actor_class.__ray_metadata__.modified_class.__mro__ if one.__module__ == remote.__name__ and one.__name__ != "Class")
+    return next(
+        one
+        for one in actor_class.__ray_metadata__.modified_class.__mro__
+        if one.__module__ == remote.__name__ and one.__name__ != "Class"
+    )

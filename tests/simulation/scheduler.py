@@ -15,7 +15,7 @@ import itertools
 import random
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Self
 
 
 class StoppedError(BaseException):
@@ -51,7 +51,7 @@ class Task:
 class Worker(threading.Thread):
     """A real thread that runs one task after the other. Made once, used by many histories."""
 
-    idle: list[Worker] = []
+    idle: ClassVar[list[Worker]] = []
 
     def __init__(self) -> None:
         super().__init__(daemon=True, name="simulated")
@@ -314,7 +314,7 @@ class Condition:
     def __init__(self) -> None:
         self._waiters: list[Task] = []
 
-    def __enter__(self) -> Condition:
+    def __enter__(self) -> Self:
         hesitate(0.1)
         return self
 
@@ -338,7 +338,7 @@ class Condition:
 class RLock:
     """threading.RLock, around what never gives up its turn."""
 
-    def __enter__(self) -> RLock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The in-memory twins of the services, each call a point where time passes, a process may end, an answer may be lost."""
+"""The in-memory twins of the services; at each call time passes, a process may end, an answer may be lost."""
 
 from __future__ import annotations
 
@@ -157,6 +157,7 @@ class SimLog(MemoryEventLog):
 
     def topic_ids(self) -> dict[str, str]:
         self._ask()
+        self._made = dict(self._broker.made)
         return self._later(super().topic_ids())
 
     def partition_counts(self) -> dict[str, int]:
@@ -175,10 +176,6 @@ class SimLog(MemoryEventLog):
         self._world.kafka_weather.pass_time(self._world.scheduler, 1_500)
         return answer
 
-    def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        self._made = dict(self._broker.made)
-        super().assign(positions)
-
     def poll(self, records_max: int, timeout_s: float) -> Polled:
         scheduler = self._world.scheduler
         most_us = round(timeout_s * 1e6)
@@ -186,7 +183,7 @@ class SimLog(MemoryEventLog):
             scheduler.pause(scheduler.random.randrange(most_us // 2, most_us))
         else:
             scheduler.pause(scheduler.random.randrange(100, 8_000))
-        # A consumer that was put on an earlier topic of this name gets nothing of the new one.
+        # A consumer of an earlier topic of this name gets nothing of the new one, until it asks for ids again.
         wrong = {key: at for key, at in self._at.items() if self._is_other(key[0])}
         whole = self._at
         self._at = {key: at for key, at in whole.items() if key not in wrong}

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import polars as pl
 import ray
 
 from actors import outbox, reader, remote, shard
@@ -27,13 +28,12 @@ from actors.remote import RayShard
 from actors.shard import ShardOptions
 from cluster import supervisor
 from cluster.layout import split_key_groups
-from cluster.log_topics import next_base
+from cluster.log_topics import TopicState, next_incarnation
 from cluster.oracle.judge import Seen
 from cluster.wiring import shard_name
-from producers.emission import Event as ProducedEvent
-from producers.wire import Encoder
 from schemas.audit import GENESIS
-from schemas.events import Status, schema_text
+from schemas.errors import DeadLetterReason
+from schemas.events import Status
 from schemas.rules import RuleSet, Tolerance
 from tests.actors.workbench import A0
 from tests.simulation.checks import BrokenError, Checks, owner_of
@@ -51,14 +51,13 @@ from tests.simulation.services import (
     ask_registry,
     evict,
 )
-from wire.events import WriterSchema
+from wire.events import DECODED_SCHEMA, Decoded
+from wire.messages import Reject
 
 RULES_AGE_MS = 300  # in place of RULES_AGE_MS_MAX, so that a history need not last for a minute
 RULES_LEAD_MS = 2 * RULES_AGE_MS
 SETTLED_MS_MAX = 120_000  # of virtual time; what is not settled by then never will be
 STATE_DIR = Path("simulated")
-WRITER = WriterSchema.parse(1, schema_text())
-_ENCODER = Encoder(1)
 _PLAIN = {"shard": plain_class(remote.ShardActor), "reader": plain_class(remote.ReaderActor)}
 _SUPERVISOR = supervisor.Supervisor
 _WATCHED = supervisor.Watched
@@ -113,6 +112,7 @@ class World:
         self.kafka_weather, self.registry_weather = Weather(), Weather()
         self.incarnations: dict[str, Incarnation] = {}
         self.bases: dict[tuple[str, int], dict[int, int]] = {}  # by topic and how often it was made
+        self.made_ms: dict[TopicPartition, int] = {}  # of partitions that are not as old as the history
         self.records: list[Record] = []
         self.sealed: set[str] = set()
         self.verdicts_at_retention: dict[str, dict[str, Any]] = {}
@@ -187,8 +187,9 @@ class World:
             for partition, records in enumerate(partitions):
                 end = bases.get(partition, 0) + len(records)
                 for start, row in rows.items():
-                    if row.positions.get((topic, partition), 0) < end:
-                        return f"shard {start} is at {row.positions.get((topic, partition))} of {end} in {topic}[{partition}]"
+                    at = row.positions.get((topic, partition), 0)
+                    if at < end:
+                        return f"shard {start} is at {at} of {end} in {topic}[{partition}]"
         for start, row in rows.items():
             if row.low_seq != row.next_seq:
                 return f"shard {start} has open events from {row.low_seq} to {row.next_seq}"
@@ -207,10 +208,12 @@ class World:
         stamp_ms = A0 + write.at_ms
         if records:
             stamp_ms = max(stamp_ms, records[-1].arrival_ms)
-        stamp_ms = max(stamp_ms, A0 + self.scheduler.now_us // 1_000 - 150)
-        value = None if write.damaged else _encoded(write)
+        stamp_ms = max(stamp_ms, self.made_ms.get((topic, partition), 0))
+        value = b"" if write.damaged else b"\0" + len(self.records).to_bytes(4, "big")
         index = self.broker.append(topic, partition, MemoryRecord(b"", value, stamp_ms, write.marker))
-        self.records.append(Record(write._replace(partition=partition), self.broker.made.get(topic, 0), index, stamp_ms))
+        self.records.append(
+            Record(write._replace(partition=partition), self.broker.made.get(topic, 0), index, stamp_ms)
+        )
 
     def place(self, record: Record) -> tuple[TopicPartition, int | None]:
         """Where the ledger has a record: its partition and offset; None while its topic is not accepted."""
@@ -230,9 +233,9 @@ class World:
                 return row.positions.get(key, 0) <= offset
         return True
 
-    def lookup(self, schema_id: int) -> WriterSchema | None:
+    def lookup(self, _: int) -> None:
+        """The schema registry. Raises RegistryUnavailableError while it is down."""
         ask_registry(self)
-        return WRITER if schema_id == 1 else None
 
     # -- what the supervisor and the actors are built with -------------------------------------------------------------
 
@@ -370,17 +373,13 @@ class World:
         for topic, known in list(self.incarnations.items()):
             made = self.broker.made.get(topic, 0)
             found_id = f"{topic}-{made}"
-            is_anew = known.topic_id != found_id
-            lowest, highest = _over(rows, topic, min), _over(rows, topic, max)
-            bases = {part: next_base(at) for part, at in highest.items()} if is_anew else dict(known.bases)
-            skipped = dict(known.skipped)
-            lost = False
-            for partition in range(len(self.broker.topics[topic])):
-                start = self.broker.starts.get((topic, partition), 0) + bases.get(partition, 0)
-                if start > (bases.get(partition, 0) if is_anew else lowest.get(partition, start)):
-                    skipped[partition] = start
-                    lost = True
-            if is_anew or lost:
+            earliest = {
+                partition: self.broker.starts.get((topic, partition), 0) + known.bases.get(partition, 0)
+                for partition in range(len(self.broker.topics[topic]))
+            }
+            found = TopicState(topic, 1, known.topic_id, found_id, _over(rows, topic, min), earliest)
+            if found.is_anew or found.lost:
+                bases, skipped = next_incarnation(found, known, _over(rows, topic, max))
                 self.incarnations[topic] = Incarnation(found_id, bases, skipped)
                 self.bases[topic, made] = bases
 
@@ -408,57 +407,63 @@ class World:
     # -- what goes wrong -----------------------------------------------------------------------------------------------
 
     def _befall(self, fault: Fault) -> None:
-        scheduler, cluster = self.scheduler, self.cluster
-        until_us = scheduler.now_us + fault.value * 1_000
-        match fault.kind:
-            case "kill" | "kill_in_steps" | "freeze" | "cut_off":
-                self._strike(fault)
-            case "ledger_down":
-                self.ledger_weather.down_until_us = until_us
-            case "ledger_slow":
-                self.ledger_weather.slow_until_us = until_us
-            case "ledger_answers_lost":
-                self.ledger_weather.answers_to_lose = fault.which
-            case "spill_down":
-                self.spill_weather.down_until_us = until_us
-            case "spill_lost":
-                self.redis.hashes.clear()
-            case "spill_evicts":
-                evict(self.redis, fault.value)
-            case "spill_answers_lost":
-                self.spill_weather.answers_to_lose = fault.which
-            case "kafka_down":
-                self.kafka_weather.down_until_us = until_us
-            case "registry_down":
-                self.registry_weather.down_until_us = until_us
-            case "network_slow":
-                cluster.slow_until_us = until_us
-            case "answers_lost":
-                cluster.answers_to_lose = fault.which
-            case "sent_twice":
-                cluster.repeats = fault.which
-            case "partitions_added":
-                self.broker.topics[SOURCES[fault.which].topic].append([])
-            case "rules_switched":
-                self._switch_rules(fault)
-            case "rescaled":
-                self.checks.every_result_is_told = False
-                scheduler.spawn(None, lambda: self._rescale(fault.which))
-            case "all_killed":
-                self.checks.every_result_is_told = False
-                if not self.operating:
-                    self._kill_all()
-                    scheduler.after(100_000, lambda: None if self.operating else self._start_supervisor())
-            case "kafka_retention":
-                self._drop_in_kafka(SOURCES[fault.which].topic, fault.value)
-            case "ledger_retention":
-                self._drop_in_ledger()
-            case "topic_recreated":
-                self._recreate(SOURCES[fault.which].topic)
-            case _:
-                raise AssertionError(fault.kind)
+        getattr(self, f"_{fault.kind}")(fault)
 
-    def _strike(self, fault: Fault) -> None:
+    def _until(self, fault: Fault) -> int:
+        return self.scheduler.now_us + fault.value * 1_000
+
+    def _ledger_down(self, fault: Fault) -> None:
+        self.ledger_weather.down_until_us = self._until(fault)
+
+    def _ledger_slow(self, fault: Fault) -> None:
+        self.ledger_weather.slow_until_us = self._until(fault)
+
+    def _ledger_answers_lost(self, fault: Fault) -> None:
+        self.ledger_weather.answers_to_lose = fault.which
+
+    def _spill_down(self, fault: Fault) -> None:
+        self.spill_weather.down_until_us = self._until(fault)
+
+    def _spill_lost(self, _: Fault) -> None:
+        self.redis.hashes.clear()
+
+    def _spill_evicts(self, fault: Fault) -> None:
+        evict(self.redis, fault.value)
+
+    def _spill_answers_lost(self, fault: Fault) -> None:
+        self.spill_weather.answers_to_lose = fault.which
+
+    def _kafka_down(self, fault: Fault) -> None:
+        self.kafka_weather.down_until_us = self._until(fault)
+
+    def _registry_down(self, fault: Fault) -> None:
+        self.registry_weather.down_until_us = self._until(fault)
+
+    def _network_slow(self, fault: Fault) -> None:
+        self.cluster.slow_until_us = self._until(fault)
+
+    def _answers_lost(self, fault: Fault) -> None:
+        self.cluster.answers_to_lose = fault.which
+
+    def _sent_twice(self, fault: Fault) -> None:
+        self.cluster.repeats = fault.which
+
+    def _partitions_added(self, fault: Fault) -> None:
+        topic = SOURCES[fault.which].topic
+        self.made_ms[topic, len(self.broker.topics[topic])] = A0 + self.scheduler.now_us // 1_000
+        self.broker.topics[topic].append([])
+
+    def _rescaled(self, fault: Fault) -> None:
+        self.checks.every_result_is_told = False
+        self.scheduler.spawn(None, lambda: self._rescale(fault.which))
+
+    def _all_killed(self, _: Fault) -> None:
+        self.checks.every_result_is_told = False
+        if not self.operating:
+            self._kill_all()
+            self.scheduler.after(100_000, lambda: None if self.operating else self._start_supervisor())
+
+    def _kill(self, fault: Fault) -> None:
         """Something happens to one process."""
         kind = PROCESSES[fault.which]
         actors = sorted((one for one in self.cluster.actors.values() if one.kind == kind), key=lambda one: one.name)
@@ -479,9 +484,11 @@ class World:
                 process.frozen_until_us = self.scheduler.now_us + fault.value % 5 * 100_000
                 actor.lose(process, restart=True, cut_off=True)
 
-    def _switch_rules(self, fault: Fault) -> None:
+    _kill_in_steps = _freeze = _cut_off = _kill
+
+    def _rules_switched(self, fault: Fault) -> None:
         if self.ledger_weather.is_down(self.scheduler):
-            self.scheduler.after(100_000, lambda: self._switch_rules(fault))
+            self.scheduler.after(100_000, lambda: self._rules_switched(fault))
             return
         book = self.database.rule_sets
         begins_ms = A0 + self.scheduler.now_us // 1_000 + RULES_LEAD_MS
@@ -497,10 +504,11 @@ class World:
             )
         )
 
-    def _drop_in_kafka(self, topic: str, value: int) -> None:
+    def _kafka_retention(self, fault: Fault) -> None:
         """Kafka drops what is oldest, read or not."""
+        topic = SOURCES[fault.which].topic
         for partition, records in enumerate(self.broker.topics[topic]):
-            keep = {100: len(records) // 2, 400: 1, 900: 0}[value]
+            keep = {100: len(records) // 2, 400: 1, 900: 0}[fault.value]
             start = max(self.broker.starts.get((topic, partition), 0), len(records) - keep)
             self.broker.starts[topic, partition] = start
             for record in self.records:
@@ -508,16 +516,19 @@ class World:
                 if key == (topic, partition) and record.made == self.broker.made.get(topic, 0) and record.index < start:
                     record.may_be_lost |= self._not_in_ledger(record)
 
-    def _recreate(self, topic: str) -> None:
+    def _topic_recreated(self, fault: Fault) -> None:
         """Somebody deletes a topic and makes it anew."""
+        topic = SOURCES[fault.which].topic
         if topic not in self.incarnations:
             return
         for record in self.records:
             if SOURCES[record.write.source].topic == topic and record.made == self.broker.made.get(topic, 0):
                 record.may_be_lost |= self._not_in_ledger(record)
         self.broker.recreate(topic)
+        for partition in range(len(self.broker.topics[topic])):
+            self.made_ms[topic, partition] = A0 + self.scheduler.now_us // 1_000
 
-    def _drop_in_ledger(self) -> None:
+    def _ledger_retention(self, _: Fault) -> None:
         """The ledger drops what is below the lowest open event, as cluster.retention does."""
         database = self.database
         for start, row in database.checkpoints.items():
@@ -545,22 +556,25 @@ def _over(rows: Any, topic: str, choose: Callable[[list[int]], int]) -> dict[int
     return {partition: choose(positions) for partition, positions in found.items()}
 
 
-@functools.lru_cache(maxsize=4_096)
-def _encoded(write: Write) -> bytes | None:
-    if write.marker:
-        return None
-    return _ENCODER.encode(
-        ProducedEvent(
-            event_id=write.event_id,
-            txn_id=write.txn_id,
-            source=SOURCES[write.source].name,
-            amount_minor=write.amount,
-            currency=write.currency,
-            status=Status[write.status],
-            event_time=A0 + write.clock_ms,
-            account_id="ACC",
-        )
-    )
+def _decode(values: Sequence[bytes | None], lookup: Callable[[int], Any]) -> Decoded:
+    """wire.events.decode_batch and `validate` on values that name the world's records: the rooms above start here."""
+    lookup(1)
+    world = _world()
+    rows = [(row, world.records[int.from_bytes(value[1:], "big")].write) for row, value in enumerate(values) if value]
+    columns: dict[str, list[Any]] = {
+        "row": [row for row, _ in rows],
+        "event_id": [write.event_id for _, write in rows],
+        "txn_id": [write.txn_id for _, write in rows],
+        "source": [write.source for _, write in rows],
+        "amount_minor": [write.amount for _, write in rows],
+        "currency": [write.currency for _, write in rows],
+        "status": [Status[write.status].value for _, write in rows],
+        "event_time": [A0 + write.clock_ms for _, write in rows],
+        "account_id": ["ACC"] * len(rows),
+        "original_txn_id": [None] * len(rows),
+    }
+    rejects = [Reject(row, DeadLetterReason.NOT_FRAMED, "") for row, value in enumerate(values) if not value]
+    return Decoded(pl.DataFrame(columns, schema=DECODED_SCHEMA), rejects)
 
 
 # -- the twins in their places -----------------------------------------------------------------------------------------
@@ -641,6 +655,8 @@ def installed() -> Iterator[None]:
         (outbox, "threading", Threading),
         (reader, "time", Time),
         (reader, "threading", Threading),
+        (reader, "decode_batch", _decode),
+        (reader, "validate", lambda decoded, *_: decoded),
         (remote, "time", Time),
         (remote, "threading", Threading),
         (remote, "ray", present_ray),
