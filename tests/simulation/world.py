@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,7 +53,7 @@ from tests.simulation.services import (
 from wire.events import DECODED_SCHEMA, Decoded
 from wire.messages import Reject
 
-RULES_AGE_MS = 300  # in place of RULES_AGE_MS_MAX, so that a history need not last for a minute
+RULES_AGE_MS = 150  # in place of RULES_AGE_MS_MAX, so that a history need not last for a minute
 RULES_LEAD_MS = 2 * RULES_AGE_MS
 SETTLED_MS_MAX = 120_000  # of virtual time; what is not settled by then never will be
 STATE_DIR = Path("simulated")
@@ -128,6 +127,15 @@ class World:
             heartbeat_timeout_ms=1_500,
             discovery_interval_ms=500,
         )
+
+    def trace(self) -> tuple[Any, ...]:
+        """What tells one play from another: steps, time, and everything that was committed."""
+        committed = [
+            (flush.claim.key_group_from, flush.claim.epoch, flush.number, flush.next_seq, dict(flush.watermarks_ms))
+            for flush in self.database.flushes
+        ]
+        results = sorted((key, row["revision"], row["legs"]) for key, row in self.database.results.items())
+        return self.scheduler.steps, self.scheduler.now_us, committed, results
 
     # -- play ----------------------------------------------------------------------------------------------------------
 
@@ -688,19 +696,19 @@ def installed() -> Iterator[None]:
         yield
 
 
-def play(history: History) -> BaseException | None:
-    """Play a history under `installed`; gives what did not hold, None if all did."""
+def played(history: History) -> tuple[World, BaseException | None]:
+    """Play a history under `installed`; gives its world, and what did not hold, None if all did."""
     world = World(history)
     _PRESENT.append(world)
     try:
         world.play()
     except Exception as error:  # noqa: BLE001 (given back)
-        return error
+        return world, error
     finally:
         _PRESENT.pop()
-    return None
+    return world, None
 
 
-def collect() -> None:
-    """Histories leave cycles behind; called now and then."""
-    gc.collect()
+def play(history: History) -> BaseException | None:
+    """What did not hold in a history, None if all did."""
+    return played(history)[1]
