@@ -143,6 +143,27 @@ def next_base(position: int) -> int:
     return (position // INCARNATION_OFFSETS + 1) * INCARNATION_OFFSETS
 
 
+def next_incarnation(
+    found: TopicState, before: Incarnation, highest: Mapping[int, int]
+) -> tuple[dict[int, int], dict[int, int]]:
+    """`bases` and `skipped` (actors.ports.Incarnation) that go on with what Kafka has.
+
+    `highest` gives each partition's highest position over all shards. A partition of a new topic gets a base also when
+    the ledger has no position of it: a shard may have read the old one and not flushed yet.
+    """
+    bases = dict(before.bases)
+    if found.is_anew:
+        read = {part: max(highest.get(part, 0), before.bases.get(part, 0)) for part in {*highest, *found.earliest}}
+        bases = {part: next_base(at) for part, at in read.items()}
+    skipped = dict(before.skipped)
+    for partition, at in found.earliest.items():
+        # Kafka's own offset, whatever the old base was, counted by the new one.
+        start = at - before.bases.get(partition, 0) + bases.get(partition, 0)
+        if start > (bases.get(partition, 0) if found.is_anew else found.positions.get(partition, start)):
+            skipped[partition] = start
+    return bases, skipped
+
+
 async def accept(owner_kwargs: Mapping[str, Any], log: EventLog, topic: str, by: str, reason: str) -> dict[str, Any]:
     """Go on with the topic that Kafka has, and without what it no longer holds; gives what was decided.
 
@@ -161,13 +182,7 @@ async def accept(owner_kwargs: Mapping[str, Any], log: EventLog, topic: str, by:
             rows = [json.loads(row["positions"]) for row in await connection.fetch(_SQL["positions"])]
             # The highest over all shards: what one of them has may not be counted again for another.
             highest = _over_shards(rows, topic, max)
-            bases = {part: next_base(at) for part, at in highest.items()} if found.is_anew else dict(before.bases)
-            skipped = dict(before.skipped)
-            for partition, at in found.earliest.items():
-                # Kafka's own offset, whatever the old base was, counted by the new one.
-                start = at - before.bases.get(partition, 0) + bases.get(partition, 0)
-                if start > (bases.get(partition, 0) if found.is_anew else found.positions.get(partition, start)):
-                    skipped[partition] = start
+            bases, skipped = next_incarnation(found, before, highest)
             details = {
                 "reason": reason,
                 "known_id": found.known_id,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -40,6 +41,7 @@ from schemas.errors import (
 from schemas.events import SourceSpec
 from schemas.rules import RuleSet
 
+_NOTHING_CHANGED: Final = empty({**RESULT_SCHEMA, "decided_at": pl.Int64()})
 TxnKey = tuple[int, str]  # key group, txn_id
 Place = tuple[int, int]  # key group, seq
 
@@ -145,14 +147,15 @@ class MemoryLedger:
 
     def events_of(self, results: pl.DataFrame) -> pl.DataFrame:
         """See actors.ports.Ledger."""
-        places = results.select("key_group", "event_seqs").explode("event_seqs")
+        groups, seqs = results["key_group"].to_list(), results["event_seqs"].to_list()
+        places = [(group, seq) for group, of in zip(groups, seqs, strict=True) for seq in of]
         with self._up() as database:
-            found = [database.events[place] for place in places.iter_rows() if place in database.events]
+            found = [database.events[place] for place in places if place in database.events]
         return _frame(found, EVENT_SCHEMA)
 
     def flush(self, flush: Flush, sources: Sequence[SourceSpec], now_ms: int) -> Flushed:
         """See actors.ports.Ledger. Raises WrittenTwiceError for what would be a bug of the caller."""
-        changed = pl.concat([flush.final, flush.replacing, flush.revised]).with_columns(decided_at=pl.lit(now_ms))
+        changed = _changed(flush, now_ms)
         with self._up() as database:
             row = database.checkpoints.get(flush.claim.key_group_from)
             if row is None or row.epoch != flush.claim.epoch:
@@ -183,12 +186,13 @@ class MemoryLedger:
     def _refuse_decided(self, flush: Flush) -> None:
         """Raise AlreadyDecidedError for new results of transactions that have a row already or that occur twice."""
         results = self._database.results
-        candidates = pl.concat([flush.final, flush.replacing]).select("key_group", "txn_id")
-        known = {key for key in _keys(flush.final) if key in results}
-        known |= {key for key in _keys(flush.replacing) if key in results and results[key]["final"]}
-        known |= set(_keys(candidates.filter(candidates.is_duplicated())))
+        final, replacing = _keys(flush.final), _keys(flush.replacing)
+        known = {key for key in final if key in results}
+        known |= {key for key in replacing if key in results and results[key]["final"]}
+        known |= {key for key, count in Counter(final + replacing).items() if count > 1}
         if known:
-            raise AlreadyDecidedError(pl.DataFrame(sorted(known), schema=candidates.schema, orient="row"))
+            schema = {name: RESULT_SCHEMA[name] for name in ("key_group", "txn_id")}
+            raise AlreadyDecidedError(pl.DataFrame(sorted(known), schema=schema, orient="row"))
 
     def _refuse_repeats(self, flush: Flush) -> None:
         database = self._database
@@ -201,12 +205,12 @@ class MemoryLedger:
 
     def _write(self, flush: Flush) -> None:
         database = self._database
-        database.events.update(zip(_places(flush.events), flush.events.iter_rows(named=True), strict=True))
+        database.events.update(zip(_places(flush.events), _rows(flush.events), strict=True))
         database.redeliveries.update(zip(_places(flush.redeliveries), flush.redeliveries["txn_id"], strict=True))
         database.dead_letters.update({_letter_key(letter): letter for letter in flush.dead_letters})
         database.history += [database.results[key] for key in _keys(flush.revised)]
         for frame in (flush.final, flush.replacing, flush.revised):
-            database.results.update(zip(_keys(frame), frame.iter_rows(named=True), strict=True))
+            database.results.update(zip(_keys(frame), _rows(frame), strict=True))
 
 
 class _Opened:
@@ -226,12 +230,23 @@ class _Opened:
         self._database.lock.release()
 
 
+def _changed(flush: Flush, now_ms: int) -> pl.DataFrame:
+    frames = [frame for frame in (flush.final, flush.replacing, flush.revised) if len(frame)]
+    if not frames:
+        return _NOTHING_CHANGED
+    return pl.concat(frames).with_columns(decided_at=pl.lit(now_ms, pl.Int64))
+
+
 def _keys(frame: pl.DataFrame) -> list[TxnKey]:
-    return list(frame.select("key_group", "txn_id").iter_rows())
+    return list(zip(frame["key_group"].to_list(), frame["txn_id"].to_list(), strict=True)) if len(frame) else []
 
 
 def _places(frame: pl.DataFrame) -> list[Place]:
-    return list(frame.select("key_group", "seq").iter_rows())
+    return list(zip(frame["key_group"].to_list(), frame["seq"].to_list(), strict=True)) if len(frame) else []
+
+
+def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return frame.to_dicts() if len(frame) else []
 
 
 def _letter_key(letter: DeadLetter) -> tuple[int, str, int, int]:
