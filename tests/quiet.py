@@ -6,13 +6,14 @@ import pytest
 import structlog
 
 
-def _drop(*_):
+def drop(*_):
+    """Drop a log line."""
     raise structlog.DropEvent
 
 
 @pytest.fixture(autouse=True)
 def quiet():
     """For every test below a conftest that imports it."""
-    structlog.configure(processors=[_drop])
+    structlog.configure(processors=[drop])
     yield
     structlog.reset_defaults()

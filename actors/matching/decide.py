@@ -221,8 +221,7 @@ def _special(
         same_money=(pl.col("amount_minor") == pl.col("amount_minor").shift(1))
         & (pl.col("currency") == pl.col("currency").shift(1)),
         same_status=pl.col("status") == pl.col("status").shift(1),
-        progress=((pl.col("status").shift(1) == Status.PENDING) & (pl.col("status") != Status.PENDING))
-        | ((pl.col("status").shift(1) == Status.SUCCESS) & (pl.col("status") == Status.REVERSED)),
+        progress=is_progress(pl.col("status").shift(1), pl.col("status")),
     )
     duplicate = pl.col("same_source") & pl.col("same_money") & pl.col("same_status")
     update = pl.col("same_source") & pl.col("same_money") & pl.col("progress")
@@ -422,8 +421,22 @@ def _tolerates_nothing(rules: RuleSet) -> bool:
 
 def _with_allowed_spread(totals: pl.DataFrame, legs: pl.DataFrame, rules: RuleSet) -> pl.DataFrame:
     """Add `allowed`, the largest spread that still agrees, in minor units: the strictest of the legs' currencies."""
+    sizes = totals.lazy().select("txn_id", size=pl.max_horizontal(pl.col("amount_minor"), -pl.col("amount_low")))
+    strictest = (
+        legs.lazy()
+        .select("txn_id", "currency")
+        .join(sizes, on="txn_id")
+        .join(tolerances_of(rules).lazy(), on="currency")
+        .group_by("txn_id")
+        .agg(allowed=allowed_difference().min())
+    )
+    return collected(totals.lazy().join(strictest, on="txn_id", how="left"))
+
+
+def tolerances_of(rules: RuleSet) -> pl.DataFrame:
+    """`absolute_minor` and `bps` of every currency."""
     names = CURRENCY.categories
-    tolerances = pl.DataFrame(
+    return pl.DataFrame(
         {
             "currency": names,
             "absolute_minor": [rules.tolerance(name).absolute_minor for name in names],
@@ -431,16 +444,18 @@ def _with_allowed_spread(totals: pl.DataFrame, legs: pl.DataFrame, rules: RuleSe
         },
         schema={"currency": CURRENCY, "absolute_minor": pl.Int64, "bps": pl.Int64},
     )
-    largest = pl.col("largest")
-    sizes = totals.lazy().select("txn_id", largest=pl.max_horizontal(pl.col("amount_minor"), -pl.col("amount_low")))
-    # floor(largest * bps / 10,000) without the product overflowing 64 bits
-    relative = largest // 10_000 * pl.col("bps") + largest % 10_000 * pl.col("bps") // 10_000
-    strictest = (
-        legs.lazy()
-        .select("txn_id", "currency")
-        .join(sizes, on="txn_id")
-        .join(tolerances.lazy(), on="currency")
-        .group_by("txn_id")
-        .agg(allowed=pl.max_horizontal(pl.col("absolute_minor"), relative).min())
+
+
+def allowed_difference() -> pl.Expr:
+    """What amounts may differ by, in minor units: by the columns of `tolerances_of` and `size`, the largest amount."""
+    size = pl.col("size")
+    # floor(size * bps / 10,000) without the product overflowing 64 bits
+    relative = size // 10_000 * pl.col("bps") + size % 10_000 * pl.col("bps") // 10_000
+    return pl.max_horizontal(pl.col("absolute_minor"), relative)
+
+
+def is_progress(before: pl.Expr, after: pl.Expr) -> pl.Expr:
+    """Whether a status moves on as it may: PENDING to any other, SUCCESS to REVERSED."""
+    return ((before == Status.PENDING) & (after != Status.PENDING)) | (
+        (before == Status.SUCCESS) & (after == Status.REVERSED)
     )
-    return collected(totals.lazy().join(strictest, on="txn_id", how="left"))

@@ -58,7 +58,6 @@ _LETTER: Final = pl.Enum(list(STATUS_LETTERS))
 
 def leg_columns() -> tuple[pl.Expr, pl.Expr]:
     """`bit` (1 << source) and `leg` (the packed leg, schemas.verdicts); computed once per event, then carried."""
-    bit = pl.lit(1, pl.Int32) * pl.lit(2, pl.Int32).pow(pl.col("source")).cast(pl.Int32)
     leg = pl.concat_str(
         "source",
         "amount_minor",
@@ -67,7 +66,12 @@ def leg_columns() -> tuple[pl.Expr, pl.Expr]:
         "event_time",
         separator=":",
     )
-    return bit.alias("bit"), leg.alias("leg")
+    return source_bit().alias("bit"), leg.alias("leg")
+
+
+def source_bit() -> pl.Expr:
+    """1 << source: its place in a mask of sources."""
+    return pl.lit(1, pl.Int32) * pl.lit(2, pl.Int32).pow(pl.col("source")).cast(pl.Int32)
 
 
 def with_leg_columns(events: pl.DataFrame) -> pl.DataFrame:

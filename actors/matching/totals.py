@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 import polars as pl
 
-from actors.matching.decide import collected, drop_redeliveries
-from actors.matching.frames import CURRENCY, EVENT_SCHEMA, RESULT_SCHEMA
+from actors.matching.decide import allowed_difference, collected, drop_redeliveries, is_progress, tolerances_of
+from actors.matching.frames import CURRENCY, EVENT_SCHEMA, RESULT_SCHEMA, source_bit
 from schemas.events import SourceSpec, Status
 from schemas.rules import RuleSet
 from schemas.verdicts import Break, Verdict
@@ -137,8 +137,7 @@ def _legs(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
                 pl.col(name).eq_missing(pl.col(name).shift(1)) for name in ("amount_minor", "currency", "fee_minor")
             ),
             same_status=pl.col("status") == before,
-            progress=((before == Status.PENDING) & (pl.col("status") != Status.PENDING))
-            | ((before == Status.SUCCESS) & (pl.col("status") == Status.REVERSED)),
+            progress=is_progress(before, pl.col("status")),
         )
         .with_columns(duplicate=pl.col("same_item") & pl.col("same_money") & pl.col("same_status"))
         .with_columns(
@@ -147,12 +146,11 @@ def _legs(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             & ~(pl.col("same_money") & pl.col("progress")).fill_null(value=False)
         )
     )
-    bit = pl.lit(1, pl.Int32) * pl.lit(2, pl.Int32).pow(pl.col("source")).cast(pl.Int32)
     stories = kinds.group_by("txn_id").agg(
         pl.col("key_group").first(),
         conflict=pl.col("conflict").any(),
         duplicate=pl.col("duplicate").any(),
-        present=bit.unique().sum(),
+        present=source_bit().unique().sum(),
         any_currency=pl.col("currency").first(),
         first_arrival=pl.col("arrival").min(),
         last_arrival=pl.col("arrival").max(),
@@ -177,29 +175,13 @@ def _sums(counted: pl.DataFrame, sides: Sides) -> pl.DataFrame:
 
 def _with_breaks(sums: pl.DataFrame, rules: RuleSet, sides: Sides) -> pl.DataFrame:
     """With the net, the size, and whether the relation does not hold within the tolerance."""
-    names = CURRENCY.categories
-    tolerances = pl.DataFrame(
-        {
-            "currency": names,
-            "absolute_minor": [rules.tolerance(name).absolute_minor for name in names],
-            "bps": [rules.tolerance(name).bps for name in names],
-        },
-        schema={"currency": CURRENCY, "absolute_minor": pl.Int64, "bps": pl.Int64},
-    )
-    size = pl.col("size")
-    # floor(size * bps / 10,000) without the product overflowing 64 bits
-    relative = size // 10_000 * pl.col("bps") + size % 10_000 * pl.col("bps") // 10_000
     gap = pl.col("net_minor") if sides.relation == "at_most" else pl.col("net_minor").abs()
     return (
-        sums.join(tolerances, on="currency", how="left")
+        sums.join(tolerances_of(rules), on="currency", how="left")
         .with_columns(
             net_minor=pl.col("left_minor") - pl.col("right_minor") - pl.col("fees_minor"),
             size=pl.max_horizontal(pl.col("left_minor").abs(), pl.col("right_minor").abs()),
         )
         # A currency that one side alone has is a break of its own.
-        .with_columns(
-            off=(gap > pl.max_horizontal(pl.col("absolute_minor"), relative))
-            & (pl.col("left_items") > 0)
-            & (pl.col("right_items") > 0)
-        )
+        .with_columns(off=(gap > allowed_difference()) & (pl.col("left_items") > 0) & (pl.col("right_items") > 0))
     )

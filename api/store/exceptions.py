@@ -16,7 +16,7 @@ from api.audit_log import AuditLog, audit_entry
 from api.caller import Caller
 from api.db import Connection, Database
 from api.desk_feed import DeskFeed
-from api.models.common import Count, FieldProblem, Money
+from api.models.common import Count, FieldProblem
 from api.models.exceptions import (
     BULK_ROWS_MAX,
     BulkApply,
@@ -38,7 +38,7 @@ from api.problems import ConflictError, InvalidError, NotFoundError, SecondPerso
 from api.queries import queries
 from api.severity import LEVELS, SEVERITY_SQL, breaks_of, money_at_risk
 from api.store.search import COLUMNS, MISMATCH_SCAN_ROWS, MISMATCHES, Filters, Found, Key, Walk, read_cursor, walk_page
-from api.store.totals import Totals
+from api.store.totals import Totals, by_currency
 from api.store.vocabulary import Vocabulary, VocabularyReader
 from api.times import from_micros, from_millis, micros, millis, millis_or_none
 from api.workflow import Desk, Step, legal_actions, take
@@ -288,22 +288,15 @@ class ExceptionStore:
         """What a bulk action would touch, and a token of exactly that."""
         vocabulary = await self._vocabulary.get()
         rows, capped = await self._bulk_rows(body, caller)
-        sums: dict[str, tuple[int, int]] = {}
-        for row in rows:
-            count, amount = sums.get(row["currency"], (0, 0))
-            sums[row["currency"]] = (
-                count + 1,
-                amount + money_at_risk(row["breaks"], row["amount_minor"], row["spread_minor"]),
-            )
         kinds = Counter(kind for row in rows for kind in breaks_of(row["breaks"]))
         return BulkPreview(
             count=len(rows),
             kinds=[KindCount(kind=kind, count=kinds[kind]) for kind in breaks_of(_EVERY_BREAK) if kinds[kind]],
             capped=capped,
-            at_risk=[
-                Money(currency=currency, count=count, amount_minor=amount)
-                for currency, (count, amount) in sorted(sums.items())
-            ],
+            at_risk=by_currency(
+                (row["currency"], 1, money_at_risk(row["breaks"], row["amount_minor"], row["spread_minor"]))
+                for row in rows
+            ),
             second_person=sum(
                 vocabulary.scale.needs_second_person(row["amount_minor"], row["currency"]) for row in rows
             )

@@ -29,7 +29,7 @@ from api.models.overview import (
 from api.problems import InvalidError
 from api.queries import queries
 from api.snapshot import STALE_MS, SnapshotReader
-from api.store.totals import Totals, prefixed
+from api.store.totals import Totals, by_currency, prefixed
 from api.store.vocabulary import VocabularyReader
 from api.times import from_millis, millis, millis_or_none, now
 from schemas.exchange import NO_RATES, ExchangeRates
@@ -88,7 +88,7 @@ class OverviewStore:
         events = prefixed(recent, "events.")
         decided = window.get("MATCHED", 0) + window.get("MISMATCHED", 0)
         report = await self._snapshot.get()
-        at_risk = _at_risk(ageing)
+        at_risk = by_currency((row["currency"], row["n"], row["amount_minor"]) for row in ageing)
         total, unrated = self._rates.total((money.currency, money.amount_minor) for money in at_risk)
         return Summary(
             at=millis(at),
@@ -266,17 +266,6 @@ def _ageing(rows: Any) -> list[AgeBucket]:
     return [
         AgeBucket(label=cast("Any", label), count=sum(money.count for money in at_risk), at_risk=at_risk)
         for label, at_risk in by_label.items()
-    ]
-
-
-def _at_risk(rows: Any) -> list[Money]:
-    """Money at risk of open exceptions, by currency."""
-    sums: dict[str, tuple[int, int]] = {}
-    for row in rows:
-        count, amount = sums.get(row["currency"], (0, 0))
-        sums[row["currency"]] = (count + row["n"], amount + row["amount_minor"])
-    return [
-        Money(currency=currency, count=count, amount_minor=amount) for currency, (count, amount) in sorted(sums.items())
     ]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from api.db import Database
+from api.models.common import Money
 from api.queries import queries
 
 FRESH_S = 1.0
@@ -52,10 +53,12 @@ def prefixed(rows: list[Any], prefix: str) -> dict[str, int]:
     return counts
 
 
-def amounts(rows: list[Any], metric: str) -> Mapping[str, tuple[int, int]]:
-    """Of one metric by currency: count and sum of amounts."""
-    return {
-        row["currency"]: (row["n"], row["amount_minor"])
-        for row in rows
-        if row["metric"] == metric and (row["n"] or row["amount_minor"])
-    }
+def by_currency(parts: Iterable[tuple[str, int, int]]) -> list[Money]:
+    """Sums of (currency, count, minor units), one a currency, in order of their codes."""
+    sums: dict[str, tuple[int, int]] = {}
+    for currency, count, amount in parts:
+        before, sum_before = sums.get(currency, (0, 0))
+        sums[currency] = (before + count, sum_before + amount)
+    return [
+        Money(currency=currency, count=count, amount_minor=amount) for currency, (count, amount) in sorted(sums.items())
+    ]

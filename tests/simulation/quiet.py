@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-
-def _drop(*_: object) -> None:
-    raise structlog.DropEvent
+from tests.quiet import drop
 
 
 def quiet() -> None:
     """Drop every log line of this process."""
-    structlog.configure(processors=[_drop], cache_logger_on_first_use=False)
+    structlog.configure(processors=[drop], cache_logger_on_first_use=False)
