@@ -189,13 +189,11 @@ def _by_config(
         _fail(str(error))
     files: dict[str, list[str]] = {}
     for text in given:
-        source, separator, file = text.partition("=")
-        if not separator or not source or not file:
-            _fail(f"--source {text!r} is not NAME=FILE")
+        source, file = _named_file(text)
         files.setdefault(source, []).append(file)
     chosen = with_expected(chosen, optional)
     found = files_of(chosen, path.parent, files)
-    check_places([Path(file.path) for file in found], {**outputs, "--config": None})
+    check_places([Path(file.path) for file in found], outputs)
     with _Progress(dict.fromkeys([Path(file.path) for file in found])) as progress:
         return reconcile_configured(chosen, found, on_row=lambda file, rows: progress.add(Path(file), rows))
 
@@ -270,9 +268,7 @@ def _files(paths: list[Path], named: list[str], maps: Maps) -> list[SourceFile]:
             _fail(f"{path}: cannot tell whose view this is; say --source NAME={path}")
         pairs.append((found[0], path))
     for text in named:
-        name, separator, file = text.partition("=")
-        if not separator or not name or not file:
-            _fail(f"--source {text!r} is not NAME=FILE")
+        name, file = _named_file(text)
         pairs.append((name.upper(), Path(file)))
     names = {name for name, _ in pairs}
     if len(names) < 2:
@@ -282,6 +278,14 @@ def _files(paths: list[Path], named: list[str], maps: Maps) -> list[SourceFile]:
         meant = f"; did you mean {near[0]}?" if near else ""
         _fail(f"--map names source {name}, of which there is no file{meant}; sources: {', '.join(sorted(names))}")
     return [SourceFile(name, path, maps.get(name, maps[""])) for name, path in pairs]
+
+
+def _named_file(text: str) -> tuple[str, str]:
+    """Source and file of a --source."""
+    name, separator, file = text.partition("=")
+    if not separator or not name or not file:
+        _fail(f"--source {text!r} is not NAME=FILE")
+    return name, file
 
 
 def _tolerances(texts: list[str]) -> tuple[Tolerance, dict[str, Tolerance]]:

@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from rich.text import Text
 from cluster.cli.config import console, fail, load
 from cluster.cli.exit_codes import ExitCode
 from cluster.configuration import chosen_reconciliation
-from cluster.files.configured import ConfiguredFile, files_of
+from cluster.files.configured import ConfiguredFile, files_of, raw_text
 from cluster.files.reading import UnusableFileError
 from schemas.events import STATUS_NAMES
 from schemas.money import format_minor
@@ -27,6 +27,7 @@ from sources.config.problems import InvalidConfigError, closest
 from sources.files import errors
 from sources.files.opening import open_file
 from sources.mapping.apply import SourceMapping
+from sources.mapping.texts import constant
 from wire.records import BadPathError
 
 app = typer.Typer(help="Sources and their mappings.", no_args_is_help=True)
@@ -70,10 +71,10 @@ def preview(
     if name not in chosen.sources:
         fail(f"reconciliation {chosen.name} has no source {name!r}; {closest(name, chosen.sources)}")
     folder = Path(found_config.file).parent if found_config.file else Path()
-    only = {one: source for one, source in chosen.sources.items() if one == name}
+    only = replace(chosen, sources={name: chosen.sources[name]})
     given = {} if file is None else {name: [str(file)]}
     try:
-        found = _look(chosen, files_of(_narrowed(chosen, only), folder, given), records)
+        found = _look(chosen, files_of(only, folder, given), records)
     except (UnusableFileError, errors.UnusableFileError, BadPathError, OSError) as error:
         fail(f"recon: {error}")
     if as_json:
@@ -83,12 +84,6 @@ def preview(
         _print(found)
     if found.rejects:
         raise typer.Exit(ExitCode.FINDING)
-
-
-def _narrowed(reconciliation: ReconciliationConfig, sources: dict[str, Any]) -> ReconciliationConfig:
-    return ReconciliationConfig(
-        reconciliation.name, "one_per_source", reconciliation.key, sources, reconciliation.rules
-    )
 
 
 def _look(reconciliation: ReconciliationConfig, files: list[ConfiguredFile], wanted: int) -> Preview:
@@ -104,27 +99,25 @@ def _look(reconciliation: ReconciliationConfig, files: list[ConfiguredFile], wan
         mapping = SourceMapping.of(reconciliation, one.source.name)
         with open_file(Path(one.path).open("rb"), Path(one.path).name, one.options) as opened:
             for batch in opened.batches():
-                arrivals = pl.Series("arrival", [arrival], dtype=pl.Int64).new_from_index(0, len(batch.rows))
-                mapped = mapping.apply(batch, arrivals)
+                mapped = mapping.apply(batch, constant(arrival, len(batch.rows), pl.Int64()))
+                events = mapped.events.filter(pl.col("index") < left)
                 rejected = {reject.index: reject for reject in mapped.rejects if reject.index < left}
                 for reject in rejected.values():
-                    raw = batch.raw(reject.index).decode("utf-8", "backslashreplace")
+                    raw = raw_text(batch.raw(reject.index))
                     found.rejects.append(
                         {"row": reject.row, "field": reject.field, "reason": reject.reason, "detail": reject.detail}
                         | {"record": raw}
                     )
-                found.events += [_said(row) for row in mapped.events.filter(pl.col("index") < left).to_dicts()]
+                found.events += [_said(row) for row in events.to_dicts()]
                 seen = min(left, len(batch.rows))
-                if passed := seen - len(rejected) - len(mapped.events.filter(pl.col("index") < left)):
+                if passed := seen - len(rejected) - len(events):
                     found.skipped["where"] += passed
                 left -= seen
                 if left <= 0:
                     break
             for row in itertools.islice(opened.rejects, max(0, wanted)):
-                raw = row.raw.decode("utf-8", "backslashreplace")
-                found.rejects.append(
-                    {"row": row.row, "field": None, "reason": "malformed", "detail": row.reason, "record": raw}
-                )
+                said = {"row": row.row, "field": None, "reason": "malformed", "detail": row.reason}
+                found.rejects.append(said | {"record": raw_text(row.raw)})
             found.skipped.update(opened.skipped)
     return found
 

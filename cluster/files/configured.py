@@ -13,12 +13,12 @@ from typing import Final
 import polars as pl
 
 from actors.matching.decide import decide
-from actors.matching.frames import CURRENCY, EVENT_SCHEMA, empty
+from actors.matching.frames import CURRENCY, EVENT_SCHEMA
 from actors.matching.totals import ITEM_SCHEMA, Sides, SumTooLargeError, decide_totals
 from cluster.files.reading import RejectedRow, UnusableFileError
-from cluster.files.reconcile import ALL_READ_MS, PARTS, Reconciliation
+from cluster.files.reconcile import ALL_READ_MS, Parts, Reconciliation, looks_rounded_warning, refuse_too_many
 from cluster.files.values import looks_rounded
-from schemas.events import SOURCES_MAX, SourceSpec, key_group_of
+from schemas.events import SourceSpec, key_group_of
 from schemas.rules import Rulebook, RuleSet
 from sources.config.models import ReconciliationConfig, SourceConfig
 from sources.files import errors
@@ -26,6 +26,7 @@ from sources.files.opening import STDIN, expand, open_file
 from sources.files.options import FileOptions
 from sources.files.statements import Statement, StatementKey
 from sources.mapping.apply import SourceMapping
+from sources.mapping.texts import constant
 from wire.records import BadPathError, Records
 
 DIGEST_CHARACTERS: Final = 16
@@ -126,40 +127,35 @@ def reconcile_configured(
     for file in files:
         for rows in reading.read(file):
             on_row(file.path, rows)
-    totals = reconciliation.totals
-    if totals is not None:
-        numbers = {name: number for number, name in enumerate(reconciliation.sources)}
-        sides = Sides(
-            frozenset(numbers[name] for name in totals.left),
-            frozenset(numbers[name] for name in totals.right),
-            totals.relation,
-            totals.fees,
-        )
-        try:
-            parts = [decide_totals(part, rules, sources, sides) for part in reading.parts()]
-            results = pl.concat(parts or [decide_totals(empty(ITEM_SCHEMA), rules, sources, sides)]).sort("txn_id")
-        except SumTooLargeError as error:
-            raise UnusableFileError(str(error)) from error
-    else:
-        results = _judged(reading.parts(), rules, sources, compared)
-    distinct = int(results["event_seqs"].list.len().sum() or 0)
+    judge, schema = _judge(reconciliation, rules, sources, compared)
+    try:
+        results = reading.parts.judged(judge, schema)
+    except SumTooLargeError as error:
+        raise UnusableFileError(str(error)) from error
     return Reconciliation(
-        sources,
-        rules,
-        results,
-        reading.rows,
-        reading.count - distinct,
-        reading.rejects,
-        compared=int((results["present"].bitwise_count_ones() > 1).sum()),
-        warnings=reading.warnings,
-        skipped=reading.skipped,
+        sources, rules, results, reading.rows, reading.count, reading.rejects, reading.warnings, reading.skipped
     )
+
+
+def _judge(
+    reconciliation: ReconciliationConfig, rules: RuleSet, sources: Sequence[SourceSpec], compared: Sequence[str]
+) -> tuple[Callable[[pl.DataFrame], pl.DataFrame], dict[str, pl.DataType]]:
+    """What the reconciliation's shape makes of events, and the columns that it needs."""
+    totals = reconciliation.totals
+    if totals is None:
+        closed = [ALL_READ_MS] * len(sources)
+        book = Rulebook([rules])
+        schema = EVENT_SCHEMA | dict.fromkeys(compared, pl.String())
+        return lambda events: decide(events, book, sources, closed, compared=compared), schema
+    numbers = {source.name: number for number, source in enumerate(sources)}
+    left, right = (frozenset(numbers[name] for name in side) for side in (totals.left, totals.right))
+    sides = Sides(left, right, totals.relation, totals.fees)
+    return lambda events: decide_totals(events, rules, sources, sides), ITEM_SCHEMA
 
 
 def source_specs(reconciliation: ReconciliationConfig) -> tuple[SourceSpec, ...]:
     """The sources as the core knows them: numbered in the order of the configuration."""
-    if len(reconciliation.sources) > SOURCES_MAX:
-        raise UnusableFileError(f"{len(reconciliation.sources)} sources; at most {SOURCES_MAX} are compared at once")
+    refuse_too_many(len(reconciliation.sources))
     return tuple(
         SourceSpec(name, source.topic or source.path or name, source.expected, _calendar(source))
         for name, source in reconciliation.sources.items()
@@ -173,17 +169,6 @@ def _calendar(source: SourceConfig) -> str | None:
     return source.fields.event_time.zone or "UTC"
 
 
-def _judged(
-    parts: Iterator[pl.DataFrame], rules: RuleSet, sources: Sequence[SourceSpec], compared: Sequence[str]
-) -> pl.DataFrame:
-    closed = [ALL_READ_MS] * len(sources)
-    book = Rulebook([rules])
-    judged = [decide(part, book, sources, closed, compared=compared) for part in parts]
-    if not judged:
-        return decide(empty(EVENT_SCHEMA), book, sources, closed, compared=compared)
-    return pl.concat(judged).sort("txn_id")
-
-
 class _Reading:
     """Reads file after file into events, packed by part of the transactions."""
 
@@ -193,12 +178,12 @@ class _Reading:
         self.rejects: list[RejectedRow] = []
         self.skipped: Counter[str] = Counter()
         self.warnings: list[str] = []
+        self.parts = Parts()
         self._reconciliation = reconciliation
         self._arrival_ms = arrival_ms
         self._beside = {"item_id": pl.String(), "fee_minor": pl.Int64()} if reconciliation.totals else {}
         self._beside |= dict.fromkeys(compared, pl.String())
         self._numbers = {name: number for number, name in enumerate(reconciliation.sources)}
-        self._parts: list[list[pl.DataFrame]] = [[] for _ in range(PARTS)]
         self._digests: dict[tuple[str, str], str] = {}
         self._statements: dict[str, dict[StatementKey, tuple[str, str]]] = {}
 
@@ -228,20 +213,14 @@ class _Reading:
         except BadPathError as error:
             raise UnusableFileError(f"{name}: source {file.source.name}: {error}") from error
 
-    def parts(self) -> Iterator[pl.DataFrame]:
-        """One part of the events after the other; a part is let go once it was given."""
-        for index, chunks in enumerate(self._parts):
-            self._parts[index] = []
-            if chunks:
-                yield pl.concat(chunks)
-
     def _is_new(self, file: ConfiguredFile, digest: str, name: str) -> bool:
         """The same file twice is nothing, whatever it is called."""
-        before = self._digests.setdefault((file.source.name, digest), name)
-        if before is name:
-            return True
-        self.warnings.append(f"{name} has the content of {before} and was not read again")
-        return False
+        key = file.source.name, digest
+        if key in self._digests:
+            self.warnings.append(f"{name} has the content of {self._digests[key]} and was not read again")
+            return False
+        self._digests[key] = name
+        return True
 
     def _known_statements(self, file: ConfiguredFile, statements: Sequence[Statement], name: str) -> list[StatementKey]:
         """Which of a file's statements came in a file before. One that came with other content is refused."""
@@ -258,23 +237,18 @@ class _Reading:
         return known
 
     def _take(self, records: Records, mapping: SourceMapping, file: ConfiguredFile, name: str, digest: str) -> None:
-        size = len(records.rows)
-        arrivals = pl.Series("arrival", [self._arrival_ms], dtype=pl.Int64).new_from_index(0, size)
-        mapped = mapping.apply(records, arrivals)
+        mapped = mapping.apply(records, constant(self._arrival_ms, len(records.rows), pl.Int64()))
         self.skipped.update(mapped.skipped)
         for reject in mapped.rejects:
-            raw = records.raw(reject.index).decode("utf-8", "backslashreplace")
-            self.rejects.append(RejectedRow(name, reject.row, reject.detail, raw))
+            self.rejects.append(RejectedRow(name, reject.row, reject.detail, raw_text(records.raw(reject.index))))
         events = mapped.events
         if events.is_empty():
             return
         source = file.source.name
         rounded = [(row, txn) for row, txn in events.select("row", "txn_id").iter_rows() if looks_rounded(txn)]
         if rounded:
-            self.warnings.append(
-                f"{name}: {len(rounded)} ids look like numbers that a spreadsheet has rounded, the first in row "
-                f"{rounded[0][0]}: {rounded[0][1]}; different payments may share one"
-            )
+            row, txn_id = rounded[0]
+            self.warnings.append(looks_rounded_warning(name, len(rounded), f"row {row}", txn_id))
         place = pl.format("{}:{}", pl.lit(digest[:DIGEST_CHARACTERS]), pl.col("row"))
         groups = pl.Series("key_group", [key_group_of(txn) for txn in events["txn_id"]], dtype=pl.Int16)
         frame = events.with_columns(
@@ -293,15 +267,17 @@ class _Reading:
         frame = frame.select(pl.col(name).cast(dtype) for name, dtype in {**EVENT_SCHEMA, **self._beside}.items())
         self.count += len(frame)
         self.rows[source] += len(frame)
-        parts = frame.with_columns(part=pl.col("key_group") % PARTS)
-        for key, rows in parts.partition_by("part", as_dict=True, include_key=False).items():
-            self._parts[int(key[0])].append(rows)
+        self.parts.add(frame)
 
     def _take_rejects(self, rejects: list[errors.RejectedRow], name: str) -> None:
         for reject in rejects:
-            raw = reject.raw.decode("utf-8", "backslashreplace")
-            self.rejects.append(RejectedRow(name, reject.row, reject.reason, raw))
+            self.rejects.append(RejectedRow(name, reject.row, reject.reason, raw_text(reject.raw)))
         rejects.clear()
+
+
+def raw_text(raw: bytes) -> str:
+    """A row's bytes as text; what is no UTF-8 is written as escapes."""
+    return raw.decode("utf-8", "backslashreplace")
 
 
 def with_expected(reconciliation: ReconciliationConfig, optional: Sequence[str]) -> ReconciliationConfig:

@@ -40,11 +40,20 @@ class Reconciliation:
     rules: RuleSet
     results: pl.DataFrame
     rows: dict[str, int]  # accepted, by source
-    repeated: int  # rows that repeat an event id of their source
+    accepted: int  # of all sources
     rejects: list[RejectedRow]
-    compared: int = 0  # transactions of which two sources or more tell
     warnings: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)  # rows that are not the source's, by reason
+
+    @property
+    def repeated(self) -> int:
+        """Rows that repeat an event id of their source."""
+        return self.accepted - int(self.results["event_seqs"].list.len().sum() or 0)
+
+    @property
+    def compared(self) -> int:
+        """Transactions of which two sources or more tell."""
+        return int((self.results["present"].bitwise_count_ones() > 1).sum())
 
     @property
     def names(self) -> list[str]:
@@ -57,11 +66,36 @@ CHUNK_ROWS = 50_000  # of Python objects at a time; the rest is packed in frames
 PARTS = 16  # of the transactions, by key group: judged one after the other, which bounds memory
 
 
-class _Events:
-    """Events of all files, packed as they come, each in the part of its transaction."""
+class Parts:
+    """Events of all files in frames, each in the part of its transaction."""
 
     def __init__(self) -> None:
-        self._parts: list[list[pl.DataFrame]] = [[] for _ in range(PARTS)]
+        self._chunks: list[list[pl.DataFrame]] = [[] for _ in range(PARTS)]
+
+    def add(self, events: pl.DataFrame) -> None:
+        """Take events, which have `key_group`."""
+        parts = events.with_columns(part=pl.col("key_group") % PARTS)
+        for key, rows in parts.partition_by("part", as_dict=True, include_key=False).items():
+            self._chunks[int(key[0])].append(rows)
+
+    def judged(self, judge: Callable[[pl.DataFrame], pl.DataFrame], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """The results of all parts by txn_id. `judge` sees one part after the other, each let go once it was judged.
+
+        Without events it sees an empty frame of `schema`, so that the results have their columns.
+        """
+        results = []
+        for index, chunks in enumerate(self._chunks):
+            self._chunks[index] = []
+            if chunks:
+                results.append(judge(pl.concat(chunks)))
+        return pl.concat(results or [judge(empty(dict(schema)))]).sort("txn_id")
+
+
+class _Rows:
+    """Rows of all files, packed into frames as they come."""
+
+    def __init__(self) -> None:
+        self._parts = Parts()
         self._columns: dict[str, list[object]] = {name: [] for name in EVENT_SCHEMA}
         self.count = 0
 
@@ -83,23 +117,29 @@ class _Events:
         if len(columns["seq"]) >= CHUNK_ROWS:
             self._pack()
 
-    def parts(self) -> Iterator[pl.DataFrame]:
-        """One part after the other; a part is let go once it was given."""
+    def parts(self) -> Parts:
+        """All of them."""
         self._pack()
-        for index, chunks in enumerate(self._parts):
-            self._parts[index] = []
-            if chunks:
-                yield pl.concat(chunks)
+        return self._parts
 
     def _pack(self) -> None:
         frame = pl.DataFrame(self._columns, schema=EVENT_SCHEMA)
         self._columns = {name: [] for name in EVENT_SCHEMA}
-        for key, rows in (
-            frame.with_columns(part=pl.col("key_group") % PARTS)
-            .partition_by("part", as_dict=True, include_key=False)
-            .items()
-        ):
-            self._parts[int(key[0])].append(rows)
+        self._parts.add(frame)
+
+
+def looks_rounded_warning(file: str, count: int, first: str, txn_id: str) -> str:
+    """What is said of a file whose ids look rounded. `first` says where the first of them stands."""
+    return (
+        f"{file}: {count} ids look like numbers that a spreadsheet has rounded, the first in {first}: {txn_id}; "
+        "different payments may share one"
+    )
+
+
+def refuse_too_many(sources: int) -> None:
+    """Raise UnusableFileError for more sources than can be compared."""
+    if sources > SOURCES_MAX:
+        raise UnusableFileError(f"{sources} sources; at most {SOURCES_MAX} are compared at once")
 
 
 def reconcile(
@@ -120,13 +160,12 @@ def reconcile(
     expected = tuple(name for name in names if name not in left_out)
     if not expected:
         raise UnusableFileError("at least one source must be expected")
-    if len(names) > SOURCES_MAX:
-        raise UnusableFileError(f"{len(names)} sources; at most {SOURCES_MAX} are compared at once")
+    refuse_too_many(len(names))
     if len({name.lower() for name in names}) != len(names):  # as the Kelvin sign and K: their columns would be one
         raise UnusableFileError(f"two sources would have columns of one name: {', '.join(names)}")
     sources = tuple(SourceSpec(name, name.lower(), name in expected) for name in names)
     applied = RuleSet.from_json(rules.version, 0, {**rules.to_json(), "expected_sources": list(expected)})
-    columns, rejects = _Events(), list[RejectedRow]()
+    columns, rejects = _Rows(), list[RejectedRow]()
     rows = dict.fromkeys(names, 0)
     warnings: list[str] = []
     for file in files:
@@ -143,18 +182,12 @@ def reconcile(
                 if looks_rounded(row.txn_id):
                     rounded.append(row)
         if rounded:
-            warnings.append(
-                f"{file.path.name}: {len(rounded)} ids look like numbers that a spreadsheet has rounded, "
-                f"the first in line {rounded[0].line}: {rounded[0].txn_id}; different payments may share one"
-            )
+            first = rounded[0]
+            warnings.append(looks_rounded_warning(file.path.name, len(rounded), f"line {first.line}", first.txn_id))
     closed = [ALL_READ_MS] * len(sources)
-    judged = [decide(part, Rulebook([applied]), sources, closed) for part in columns.parts()]
-    results = pl.concat(judged or [decide(empty(EVENT_SCHEMA), Rulebook([applied]), sources, closed)]).sort("txn_id")
-    distinct = int(results["event_seqs"].list.len().sum() or 0)
-    compared = int((results["present"].bitwise_count_ones() > 1).sum())
-    return Reconciliation(
-        sources, applied, results, rows, columns.count - distinct, rejects, compared=compared, warnings=warnings
-    )
+    book = Rulebook([applied])
+    results = columns.parts().judged(lambda part: decide(part, book, sources, closed), EVENT_SCHEMA)
+    return Reconciliation(sources, applied, results, rows, columns.count, rejects, warnings)
 
 
 def readable(outcome: Reconciliation) -> pl.DataFrame:

@@ -174,7 +174,7 @@ def read_amounts(records: Records, amount: Amount, currency: pl.Series) -> tuple
 
 def _numbers(records: Records, value: Value, amount: Amount, currency: pl.Series, wrong: dict[int, str]) -> pl.Series:
     found = texts.read(records, value)
-    _note_unlisted(found, wrong)
+    wrong.update(found.unlisted_problems())
     text = found.text
     fast = _fast(text, amount, currency)
     rest = (fast.is_null() & text.is_not_null() & currency.is_not_null()).arg_true().to_list()
@@ -205,7 +205,7 @@ def _fast(text: pl.Series, amount: Amount, currency: pl.Series) -> pl.Series:
     names = [code for code in currency.unique().to_list() if code is not None]
     if amount.decimal != ".":
         # A comma in a number's place may be a text's mark or a thousands' mark: the careful way knows.
-        return pl.Series("minor", [None], dtype=pl.Int64).new_from_index(0, len(text))
+        return texts.constant(None, len(text), pl.Int64())
     own = {code: EXPONENTS[code] - amount.exponent.get(code, EXPONENTS[code]) for code in names}
     shift = {code: EXPONENTS[code] if amount.unit == "major" else own[code] for code in names}
     usable = {code: power for code, power in shift.items() if 0 <= power <= FAST_DECIMALS_MAX}
@@ -231,7 +231,7 @@ def _fast(text: pl.Series, amount: Amount, currency: pl.Series) -> pl.Series:
 
 def _two_sides(records: Records, amount: Amount, currency: pl.Series, wrong: dict[int, str]) -> pl.Series:
     """One column for debits, one for credits: of each record one of them says something."""
-    nothing = pl.Series("minor", [None], dtype=pl.Int64).new_from_index(0, len(records.rows))
+    nothing = texts.constant(None, len(records.rows), pl.Int64())
     sides = []
     for name, value in (("debit", amount.debit), ("credit", amount.credit)):
         side = nothing if value is None else _numbers(records, value, amount, currency, wrong)
@@ -252,7 +252,7 @@ def _indicated(records: Records, amount: Amount, minor: pl.Series, wrong: dict[i
     if indicator is None:
         return minor
     words = texts.read(records, indicator.value)
-    _note_unlisted(words, wrong)
+    wrong.update(words.unlisted_problems())
     debit = words.text.is_in(list(indicator.debit)).fill_null(value=False)
     unknown = words.text.is_null()
     if indicator.credit is not None:
@@ -263,9 +263,3 @@ def _indicated(records: Records, amount: Amount, minor: pl.Series, wrong: dict[i
     return pl.DataFrame({"minor": minor, "debit": debit}).select(
         minor=pl.when("debit").then(-pl.col("minor")).otherwise("minor")
     )["minor"]
-
-
-def _note_unlisted(found: texts.Texts, wrong: dict[int, str]) -> None:
-    if found.unlisted is not None:
-        for index in found.unlisted.arg_true().to_list():
-            wrong[index] = f"{shown(found.original[index])} is in no list of values"

@@ -119,10 +119,9 @@ class SourceMapping:
         events = events.select(pl.col(name).cast(dtype) for name, dtype in MAPPED_SCHEMA.items()).with_columns(
             **attributes
         )
-        bad = found.bad()
-        wrong = kept if bad is None else kept & bad
-        rejects = [found.reject(index, int(rows[index])) for index in (wrong.arg_true() if bad is not None else [])]
-        good = kept if bad is None else kept & ~bad
+        bad = kept & found.bad()
+        rejects = [found.reject(index, int(rows[index])) for index in bad.arg_true()]
+        good = kept & ~bad
         return Mapped(events if good.all() else events.filter(good), rejects, skipped)
 
     def _match_key(self, columns: dict[str, pl.Series], found: _Fields) -> pl.Series:
@@ -143,7 +142,7 @@ class SourceMapping:
         self, records: Records, name: str, value: Value | None, found: _Fields, *, required: bool = False
     ) -> pl.Series:
         if value is None:
-            return _nothing(found.size, pl.String())
+            return texts.constant(None, found.size, pl.String())
         read = texts.read(records, value)
         found.note_unlisted(name, read, DeadLetterReason.BAD_ID)
         if required:
@@ -164,7 +163,7 @@ class SourceMapping:
             for index in (~known).arg_true():
                 what = "is empty" if codes[index] is None else f"{shown(codes[index])} is no currency of ISO 4217"
                 found.wrong("currency", index, DeadLetterReason.UNKNOWN_CURRENCY, what)
-            codes = digits.zip_with(known, _nothing(found.size, pl.String()))
+            codes = digits.zip_with(known, texts.constant(None, found.size, pl.String()))
         return codes
 
     def _status(self, records: Records, found: _Fields) -> pl.Series:
@@ -191,7 +190,7 @@ class SourceMapping:
 
     def _fee(self, records: Records, currency: pl.Series, found: _Fields) -> pl.Series:
         if self._fields.fee is None:
-            return _nothing(found.size, pl.Int64())
+            return texts.constant(None, found.size, pl.Int64())
         minor, wrong = read_amounts(records, self._fields.fee, currency)
         for index, why in wrong.items():
             found.wrong("fee", index, DeadLetterReason.BAD_AMOUNT, why)
@@ -234,16 +233,13 @@ class _Fields:
         self._wrong.setdefault(int(index), []).append((name, reason, what))
 
     def note_unlisted(self, name: str, read: texts.Texts, reason: DeadLetterReason) -> None:
-        if read.unlisted is not None:
-            for index in read.unlisted.arg_true():
-                self.wrong(name, index, reason, f"{shown(read.original[index])} is in no list of values")
+        for index, what in read.unlisted_problems():
+            self.wrong(name, index, reason, what)
 
-    def bad(self) -> pl.Series | None:
-        """Boolean, which records are set aside; None: none is."""
-        if not self._wrong:
-            return None
-        marks = pl.Series("bad", [False], dtype=pl.Boolean).new_from_index(0, self.size)
-        return marks.scatter(list(self._wrong), [True] * len(self._wrong))
+    def bad(self) -> pl.Series:
+        """Boolean, which records are set aside."""
+        marks = texts.constant(value=False, size=self.size, dtype=pl.Boolean())
+        return marks.scatter(list(self._wrong), [True] * len(self._wrong)) if self._wrong else marks
 
     def reject(self, index: int, row: int) -> FieldReject:
         def rank(one: tuple[str, DeadLetterReason, str]) -> int:
@@ -255,7 +251,7 @@ class _Fields:
 
 def _kept(records: Records, where: tuple[Condition, ...]) -> pl.Series:
     """Boolean: which records are the source's."""
-    kept = pl.Series("kept", [True], dtype=pl.Boolean).new_from_index(0, len(records.rows))
+    kept = texts.constant(value=True, size=len(records.rows), dtype=pl.Boolean())
     for condition in where:
         among = texts.read(records, condition.value).text.is_in(list(condition.words)).fill_null(value=False)
         kept = kept & (among if condition.wanted else ~among)
@@ -266,7 +262,3 @@ def _check_id(name: str, ids: pl.Series, found: _Fields) -> None:
     bad = ((ids.str.len_bytes() > ID_BYTES_MAX) | ids.str.contains("\0", literal=True)).fill_null(value=False)
     for index in bad.arg_true():
         found.wrong(name, index, DeadLetterReason.BAD_ID, f"is not 1 to {ID_BYTES_MAX} bytes of text without NUL")
-
-
-def _nothing(size: int, dtype: pl.DataType) -> pl.Series:
-    return pl.Series("nothing", [None], dtype=dtype).new_from_index(0, size)

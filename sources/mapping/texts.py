@@ -17,7 +17,7 @@ import polars as pl
 from wire.records import BadPathError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sources.config.models import Value
     from sources.files.options import Place
@@ -29,6 +29,7 @@ BLANKS: Final = " \t\r\n\v\f\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u2
 _TRIM: Final = rf"^[{BLANKS}]+|[{BLANKS}]+$"
 _NO_BREAK: Final = "[\u00a0\u2007\u202f]"
 REJECT: Final = "reject"
+_STRING: Final = pl.String()
 
 
 @dataclass(slots=True)
@@ -44,6 +45,12 @@ class Texts:
     unlisted: pl.Series | None = None
     kind: Callable[[], pl.Series | None] = field(default=lambda: None)
 
+    def unlisted_problems(self) -> Iterator[tuple[int, str]]:
+        """By index in the batch, what is wrong where a word is in no list."""
+        if self.unlisted is not None:
+            for index in self.unlisted.arg_true():
+                yield index, f"{shown(self.original[index])} is in no list of values"
+
 
 def column(records: Records, place: Place) -> pl.Series:
     """What stands at one place, as text. Raises BadPathError where the batch's schema or heading has no such path."""
@@ -54,7 +61,7 @@ def read(records: Records, value: Value) -> Texts:
     """The value of every record. Raises BadPathError."""
     size = len(records.rows)
     if value.const is not None:
-        text = pl.Series("text", [value.const], dtype=pl.String).new_from_index(0, size)
+        text = constant(value.const, size)
         return Texts(text, text)
     if value.join:
         original, kinds = _joined(records, value), None
@@ -71,7 +78,7 @@ def read(records: Records, value: Value) -> Texts:
 
 def _first(records: Records, value: Value) -> tuple[pl.Series, pl.Series, Callable[[], pl.Series | None]]:
     """Original, treated text and kinds of the first place that is not empty."""
-    originals = [_column_or_none(records, place, value.places) for place in value.places]
+    originals = _columns(records, value.places)
     treated = [_treated(one, value) for one in originals]
 
     def kinds() -> pl.Series | None:
@@ -79,7 +86,7 @@ def _first(records: Records, value: Value) -> tuple[pl.Series, pl.Series, Callab
         if all(one is None for one in found):
             return None
         size = len(records.rows)
-        filled = [one if one is not None else _constant("text", size) for one in found]
+        filled = [one if one is not None else constant("text", size) for one in found]
         return _chosen(filled, treated)
 
     if len(treated) == 1:
@@ -87,24 +94,19 @@ def _first(records: Records, value: Value) -> tuple[pl.Series, pl.Series, Callab
     return _chosen(originals, treated), _chosen(treated, treated), kinds
 
 
-def _column_or_none(records: Records, place: Place, places: Sequence[Place]) -> pl.Series:
-    """A place's column. Of several places one may be unknown to a schema, but not all."""
-    try:
-        return column(records, place)
-    except BadPathError:
-        if len(places) == 1 or not _any_known(records, places):
-            raise
-        return pl.Series("text", [None], dtype=pl.String).new_from_index(0, len(records.rows))
-
-
-def _any_known(records: Records, places: Sequence[Place]) -> bool:
+def _columns(records: Records, places: Sequence[Place]) -> list[pl.Series]:
+    """The column of each place. Of several places some may be unknown to a schema, which gives nulls, but not all."""
+    found: list[pl.Series | None] = []
+    problem: BadPathError | None = None
     for place in places:
         try:
-            column(records, place)
-        except BadPathError:
-            continue
-        return True
-    return False
+            found.append(column(records, place))
+        except BadPathError as error:
+            problem = problem or error
+            found.append(None)
+    if problem is not None and all(one is None for one in found):
+        raise problem
+    return [constant(None, len(records.rows)) if one is None else one for one in found]
 
 
 def _chosen(columns: Sequence[pl.Series], treated: Sequence[pl.Series]) -> pl.Series:
@@ -159,11 +161,12 @@ def _meanings(text: pl.Series, value: Value) -> tuple[pl.Series, pl.Series | Non
         return listed.zip_with(~missed, text), None
     if value.otherwise == REJECT:
         return listed, missed
-    return listed.zip_with(~missed, _constant(value.otherwise, len(text))), None
+    return listed.zip_with(~missed, constant(value.otherwise, len(text))), None
 
 
-def _constant(text: str, size: int) -> pl.Series:
-    return pl.Series("text", [text], dtype=pl.String).new_from_index(0, size)
+def constant(value: object, size: int, dtype: pl.DataType = _STRING) -> pl.Series:
+    """One value for each of so many records."""
+    return pl.Series("constant", [value], dtype=dtype).new_from_index(0, size)
 
 
 def shown(text: object, characters_max: int = 64) -> str:

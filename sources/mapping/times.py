@@ -212,8 +212,7 @@ def _local(moment: datetime, zone: tzinfo, fold: str) -> datetime:
     first, second = moment.replace(tzinfo=zone, fold=0), moment.replace(tzinfo=zone, fold=1)
     if first.utcoffset() == second.utcoffset():
         return first
-    back = _EPOCH + (first.astimezone(UTC) - _EPOCH)
-    if back.astimezone(zone).replace(tzinfo=None) != moment:
+    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
         raise BadTimeError(f"{moment.isoformat()} does not exist in {zone}: the clocks were put forward")
     if fold == "reject":
         raise BadTimeError(f"{moment.isoformat()} was twice in {zone}: the clocks were put back")
@@ -244,10 +243,7 @@ def read_times(records: Records, time: Time, arrivals_ms: pl.Series) -> tuple[pl
     `arrivals_ms` is Int64, when each record arrived. Raises BadPathError.
     """
     found = texts.read(records, time.value)
-    wrong: dict[int, str] = {}
-    if found.unlisted is not None:
-        for index in found.unlisted.arg_true().to_list():
-            wrong[index] = f"{shown(found.original[index])} is in no list of values"
+    wrong = dict(found.unlisted_problems())
     fast = _fast(found.text, time)
     slow: dict[int, int] = {}
     for index in (fast.is_null() & found.text.is_not_null()).arg_true().to_list():
@@ -260,16 +256,15 @@ def read_times(records: Records, time: Time, arrivals_ms: pl.Series) -> tuple[pl
     return fast, wrong
 
 
-_PLAIN_ISO: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
-
-
+_PLAIN_ISO: Final = r"[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"  # after the year
+_ZONED_ISO: Final = rf"^([0-9]{{4}}-{_PLAIN_ISO}(?:Z|[+-][0-9]{{2}}:[0-9]{{2}}))$"
 # The column's zones know clock changes of these years only.
-_LOCAL_ISO: Final = _PLAIN_ISO.replace("^[0-9]{4}", "^((?:19[789][0-9]|20[0-9]{2})") + ")$"
+_LOCAL_ISO: Final = rf"^((?:19[789][0-9]|20[0-9]{{2}})-{_PLAIN_ISO})$"
 
 
 def _fast(text: pl.Series, time: Time) -> pl.Series:
     """The usual forms by the column; null for all else, and wherever a text needs a closer look."""
-    nothing = pl.Series("time", [None], dtype=pl.Int64).new_from_index(0, len(text))
+    nothing = texts.constant(None, len(text), pl.Int64())
     if time.date_only:
         return nothing
     if time.format in _PER_MS:
@@ -281,7 +276,7 @@ def _fast(text: pl.Series, time: Time) -> pl.Series:
     frame = pl.DataFrame({"text": iso})
     zoned = (
         pl.col("text")
-        .str.extract(_PLAIN_ISO.replace("^", "^(") + r"(?:Z|[+-][0-9]{2}:[0-9]{2}))$", 1)
+        .str.extract(_ZONED_ISO, 1)
         .str.replace("Z$", "+00:00")
         .str.replace(" ", "T")
         .str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%dT%H:%M:%S%.f%:z", strict=False)
