@@ -119,7 +119,9 @@ class Backtests:
                 "arrival": [row["arrival"] for row in rows],
                 "partition": [row["kafka_partition"] for row in rows],
                 "offset": [row["kafka_offset"] for row in rows],
-            }
+                "attributes": [row["attributes"] for row in rows],
+            },
+            schema_overrides={"attributes": pl.String},
         )
 
 

@@ -102,6 +102,7 @@ class DeadLetterReason(enum.StrEnum):
     INCOMPATIBLE_SCHEMA = "incompatible_schema"  # registered, but not readable as a TransactionEvent
     MALFORMED = "malformed"  # the bytes are not one whole record of the writer's schema
     WRONG_SOURCE = "wrong_source"  # the source does not own the topic
+    AMBIGUOUS_SOURCE = "ambiguous_source"  # the record fits two sources of one reconciliation
     BAD_ID = "bad_id"  # empty, longer than ID_BYTES_MAX, or with a NUL
     BAD_AMOUNT = "bad_amount"  # negative or above AMOUNT_MINOR_MAX
     UNKNOWN_CURRENCY = "unknown_currency"  # not an ISO 4217 code

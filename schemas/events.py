@@ -31,14 +31,12 @@ class SourceSpec:
     """One system that reports payments.
 
     `name` is the symbol in the event, `topic` the Kafka topic it writes to. An expected source is waited for and can be
-    missing; an optional one is compared when it speaks and never waited for. Of the times of a source with a `calendar`
-    only the day counts: it names the zone of its days.
+    missing; an optional one is compared when it speaks and never waited for.
     """
 
     name: str
     topic: str
     expected: bool = True
-    calendar: str | None = None
 
 
 # A source's id is its position in the configured tuple. Ids are stored (bit masks in results), so the tuple only grows.

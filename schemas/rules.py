@@ -48,6 +48,9 @@ class RuleSet:
     default_tolerance: Tolerance = Tolerance()
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
     expected_sources: tuple[str, ...] = ("CORE", "GATEWAY", "MOBILE")
+    compared_attributes: tuple[str, ...] = ()  # names of attributes that must agree
+    calendars: Mapping[str, str] = field(default_factory=dict)  # sources of whose times only the day counts: its zone
+    row_sources: tuple[str, ...] = ()  # sources whose events are states of rows: the newest replaces the one before
 
     def __post_init__(self) -> None:
         """Refuse a rule set that could not be applied. Raises InvalidRulesError naming the field."""
@@ -85,7 +88,17 @@ class RuleSet:
                 for currency, tolerance in sorted(self.tolerances.items())
             },
             "expected_sources": list(self.expected_sources),
+            **self._of_sources(),
         }
+
+    def _of_sources(self) -> dict[str, Any]:
+        """What only configured sources have; left out where there is none."""
+        told = {
+            "compared_attributes": list(self.compared_attributes),
+            "calendars": dict(sorted(self.calendars.items())),
+            "row_sources": list(self.row_sources),
+        }
+        return {name: value for name, value in told.items() if value}
 
     @classmethod
     def from_json(cls, version: int, effective_from_ms: int, body: Mapping[str, Any]) -> RuleSet:
@@ -102,6 +115,9 @@ class RuleSet:
                 for currency, value in body.get("tolerances", {}).items()
             },
             expected_sources=tuple(body.get("expected_sources", ("CORE", "GATEWAY", "MOBILE"))),
+            compared_attributes=tuple(body.get("compared_attributes", ())),
+            calendars=dict(body.get("calendars", {})),
+            row_sources=tuple(body.get("row_sources", ())),
         )
 
 
@@ -121,6 +137,11 @@ class Rulebook:
             if rules.effective_from_ms <= first_arrival_ms:
                 chosen = rules
         return chosen
+
+    @property
+    def row_sources(self) -> frozenset[str]:
+        """Sources whose events are states of rows. A source is that for good, so that every version's names count."""
+        return frozenset(name for rules in self.rule_sets for name in rules.row_sources)
 
     @property
     def newest_version(self) -> int:

@@ -35,6 +35,7 @@ BLOCK_COLUMNS: Final = (
     "original_txn_id",
     "kafka_partition",
     "kafka_offset",
+    "attributes",
 )
 RESULT_COLUMNS: Final = (
     "key_group",
@@ -103,12 +104,15 @@ def block_rows(events: pl.DataFrame, written_on: date) -> pl.DataFrame:
             arrival_ms="arrival",
             kafka_partition="partition",
             kafka_offset="offset",
+            attributes="attributes",
         )
     )
     return collected(
         columns.group_by("key_group", maintain_order=True)
         .agg(
-            pl.all(),
+            pl.all().exclude("attributes"),
+            # Most sources have none at all: then the whole array is null.
+            attributes=pl.when(pl.col("attributes").is_not_null().any()).then(pl.col("attributes").implode()),
             seq_from=pl.col("seq").first(),
             seq_to=pl.col("seq").last(),
             events=pl.len().cast(pl.Int32),

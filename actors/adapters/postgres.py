@@ -360,7 +360,7 @@ def _audit_entries(flush: Flush, sources: Sequence[SourceSpec], now_ms: int, cop
         "seq_from": flush.first_seq,
         "seq_to": flush.next_seq,
         "events": len(flush.events),
-        "blocks_sha256": digest(copy_bytes) if copy_bytes else "",
+        "events_sha256": digest(copy_bytes) if copy_bytes else "",
         "final": len(flush.final),
         "replacing": len(flush.replacing),
         "revised": len(flush.revised),

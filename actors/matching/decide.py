@@ -19,7 +19,8 @@ group-by. The others (a few in a hundred) are worked out again by `_special`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import polars as pl
@@ -32,7 +33,9 @@ from schemas.verdicts import LEG_SEPARATOR, Break, Verdict
 _AS_WRITTEN = pl.QueryOptFlags.none()
 _NOTHING: Mapping[str, pl.Expr] = {}
 # What an event says. Two events of one event_id that differ in any of these are two events.
-_CONTENT = ("amount_minor", "currency", "status", "event_time")
+_CONTENT = ("amount_minor", "currency", "status", "event_time", "attributes")
+_EVENT = ("txn_id", "source", "event_id")
+_ARRIVAL_ORDER = ("arrival", "partition", "offset")
 _LEG_ORDER = ("event_time", "arrival", "offset", "partition")
 _LOG_ORDER = ("arrival", "source", "partition", "offset")
 _COMPARED = (
@@ -71,25 +74,25 @@ def decide(
     sources: Sequence[SourceSpec],
     watermarks: Sequence[int],
     carried: Mapping[str, pl.Expr] = _NOTHING,
-    compared: Sequence[str] = (),
+    *,
+    named: bool = False,
 ) -> pl.DataFrame:
     """Results (RESULT_SCHEMA) of every transaction that has a row in `events` (EVENT_SCHEMA, all its events).
 
-    `compared` names String columns of `events`, the attributes that must agree; null is not told. With them the results
-    have `differing` (List(String)), the names of those that do not.
-
     `watermarks` gives per source id the arrival time in ms up to which that source has been read. A row that is not
     final has verdict PENDING, revision 0 and provisional breaks. `carried` names columns that come with the results:
-    what each expression aggregates over the rows of a transaction.
+    what each expression aggregates over the rows of a transaction. With `named` the results have `differing`
+    (List(String)), the names of the compared attributes that differ.
     """
     if events.is_empty():
-        return empty({**RESULT_SCHEMA, "differing": pl.List(pl.String)} if compared else RESULT_SCHEMA)
+        return empty({**RESULT_SCHEMA, **({"differing": pl.List(pl.String)} if named else {})})
     events = with_leg_columns(events)
     earliest, latest = events["arrival"].min(), events["arrival"].max()
     if not (isinstance(earliest, int) and isinstance(latest, int)):
         raise AssertionError("an event without arrival")
+    rows = row_source_ids(rulebook, sources)
     if rulebook.at(earliest) is rulebook.at(latest):
-        return _decide_under(rulebook.at(earliest), events, sources, watermarks, carried, compared)
+        return _decide_under(_Basis(rulebook.at(earliest), sources, rows, named), events, watermarks, carried)
     first = pl.col("arrival").min().over("txn_id")
     parts: list[pl.DataFrame] = []
     starts = [rules.effective_from_ms for rules in rulebook.rule_sets[1:]]
@@ -99,38 +102,80 @@ def decide(
             if until is None
             else first.is_between(rules.effective_from_ms, until, closed="left")
         )
-        rows = events.filter(within)
-        if not rows.is_empty():
-            parts.append(_decide_under(rules, rows, sources, watermarks, carried, compared))
+        judged = events.filter(within)
+        if not judged.is_empty():
+            parts.append(_decide_under(_Basis(rules, sources, rows, named), judged, watermarks, carried))
     return pl.concat(parts)
 
 
-def drop_redeliveries(events: pl.DataFrame, compared: Sequence[str] = ()) -> tuple[pl.DataFrame, pl.DataFrame]:
+def row_source_ids(rulebook: Rulebook, sources: Sequence[SourceSpec]) -> frozenset[int]:
+    """Ids of the sources whose events are states of rows."""
+    names = rulebook.row_sources
+    return frozenset(index for index, source in enumerate(sources) if source.name in names) if names else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What a transaction is judged by: the rule set of its first arrival and the configured sources.
+
+    `rows` are ids of sources whose events are states of rows; `named` asks for the names of differing attributes.
+    """
+
+    rules: RuleSet
+    sources: Sequence[SourceSpec]
+    rows: frozenset[int]
+    named: bool
+
+    @property
+    def expected(self) -> int:
+        """A mask of the sources that are waited for."""
+        wanted = self.rules.expected_sources
+        return sum(1 << index for index, source in enumerate(self.sources) if source.name in wanted)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Names of the attributes that must agree."""
+        return self.rules.compared_attributes
+
+    def calendars(self) -> dict[str, list[int]]:
+        """By zone, the sources of whose times only the calendar day counts."""
+        found: dict[str, list[int]] = {}
+        for index, source in enumerate(self.sources):
+            if source.name in self.rules.calendars:
+                found.setdefault(self.rules.calendars[source.name], []).append(index)
+        return found
+
+
+def drop_redeliveries(
+    events: pl.DataFrame, rows: Collection[int] = frozenset(), beside: Sequence[str] = ()
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split into distinct events and redeliveries.
 
     A redelivery has the transaction, source, event_id and content of an event that arrived before it. The same event_id
-    with other content is another event, and is judged as one.
+    with other content is another event, and is judged as one. Of the sources `rows`, whose events are states of rows,
+    a redelivery repeats the state directly before it: a row may become again what it once was. `beside` names further
+    columns of the content.
     """
-    ordered = events.sort("arrival", "partition", "offset")
-    repeated = ordered.select(
-        ~pl.struct("txn_id", "source", "event_id", *_CONTENT, *compared).is_first_distinct()
-    ).to_series()
+    ordered = events.sort(*_ARRIVAL_ORDER)
+    content = (*_CONTENT, *beside)
+    repeats = ~pl.struct(*_EVENT, *content).is_first_distinct()
+    if rows:
+        again = pl.struct(*content) == pl.struct(*content).shift(1).over(_EVENT)
+        repeats = pl.when(pl.col("source").is_in(list(rows))).then(again.fill_null(value=False)).otherwise(repeats)
+    repeated = ordered.select(repeats).to_series()
     if not repeated.any():
         return events, events.clear()
     return ordered.filter(~repeated), ordered.filter(repeated)
 
 
 def _decide_under(
-    rules: RuleSet,
-    events: pl.DataFrame,
-    sources: Sequence[SourceSpec],
-    watermarks: Sequence[int],
-    carried: Mapping[str, pl.Expr],
-    compared: Sequence[str],
+    basis: _Basis, events: pl.DataFrame, watermarks: Sequence[int], carried: Mapping[str, pl.Expr]
 ) -> pl.DataFrame:
-    expected = sum(1 << index for index, source in enumerate(sources) if source.name in rules.expected_sources)
+    rules, expected = basis.rules, basis.expected
+    if basis.compared:
+        events = _with_compared(events, basis.compared)
     # All are judged as if they were simple, in one plan with the test whether they are.
-    beside = {**_calendar_columns(sources), **_differing(compared)}
+    beside = {**_calendar_columns(basis.calendars()), **_differing(basis.compared)}
     totals = _totals(events.lazy(), carried, beside).with_columns(
         conflict=pl.lit(value=False),
         duplicate=pl.lit(value=False),
@@ -141,16 +186,21 @@ def _decide_under(
         & (pl.col("present") & ~expected == 0)
         & (pl.col("last_arrival") - pl.col("first_arrival") <= rules.match_window_ms),
     )
-    apart = _apart(sources)
-    judged = _judge(totals, events, rules, expected, watermarks, apart, compared, (*carried, "simple"))
+    judged = _judge(totals, events, basis, watermarks, (*carried, "simple"))
     if judged["simple"].all():
         return judged.drop("simple")
     others = judged.lazy().filter(~pl.col("simple")).select("txn_id", *carried)
     several = collected(events.lazy().join(others, on="txn_id", how="semi"))
-    totals, legs = _special(several, rules, sources, expected, compared, beside)
+    totals, legs = _special(several, basis, beside)
     totals = totals.join(others, on="txn_id")
-    special = _judge(totals, legs, rules, expected, watermarks, apart, compared, tuple(carried))
+    special = _judge(totals, legs, basis, watermarks, tuple(carried))
     return collected(pl.concat([judged.lazy().filter("simple").drop("simple"), special.lazy()]))
+
+
+def _with_compared(events: pl.DataFrame, compared: Sequence[str]) -> pl.DataFrame:
+    """Events with a String column `attribute:NAME` for each compared attribute."""
+    told = pl.col("attributes").str.json_decode(pl.Struct(dict.fromkeys(compared, pl.String())))
+    return events.with_columns(told.struct.field(name).alias(f"attribute:{name}") for name in compared)
 
 
 def _totals(
@@ -199,48 +249,53 @@ def _totals(
     )
 
 
-def _special(
-    events: pl.DataFrame,
-    rules: RuleSet,
-    sources: Sequence[SourceSpec],
-    expected: int,
-    compared: Sequence[str],
-    beside: Mapping[str, pl.Expr],
-) -> tuple[pl.LazyFrame, pl.DataFrame]:
+def _special(events: pl.DataFrame, basis: _Basis, beside: Mapping[str, pl.Expr]) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """Totals and legs of transactions with several events of a source, optional sources, or late arrivals."""
-    distinct, _ = drop_redeliveries(events, compared)
-    ordered = distinct.lazy().sort("txn_id", "source", *_LEG_ORDER).with_row_index("rank")
-    pairs = ordered.with_columns(
-        same_source=(
-            (pl.col("txn_id") == pl.col("txn_id").shift(1)) & (pl.col("source") == pl.col("source").shift(1))
-        ).fill_null(value=False),
-        is_leg=(
-            (pl.col("txn_id") != pl.col("txn_id").shift(-1)) | (pl.col("source") != pl.col("source").shift(-1))
-        ).fill_null(value=True),
-    ).with_columns(
-        same_money=(pl.col("amount_minor") == pl.col("amount_minor").shift(1))
-        & (pl.col("currency") == pl.col("currency").shift(1)),
-        same_status=pl.col("status") == pl.col("status").shift(1),
-        progress=is_progress(pl.col("status").shift(1), pl.col("status")),
+    distinct, _ = drop_redeliveries(events, basis.rows)
+    ranked = distinct.lazy().sort("txn_id", "source", *_LEG_ORDER).with_row_index("rank").collect()
+    superseded = _superseded(ranked, basis.rows)
+    pairs = (
+        ranked.lazy()
+        .filter(~superseded)
+        .with_columns(
+            same_source=(
+                (pl.col("txn_id") == pl.col("txn_id").shift(1)) & (pl.col("source") == pl.col("source").shift(1))
+            ).fill_null(value=False),
+            is_leg=(
+                (pl.col("txn_id") != pl.col("txn_id").shift(-1)) | (pl.col("source") != pl.col("source").shift(-1))
+            ).fill_null(value=True),
+        )
+        .with_columns(
+            same_money=(pl.col("amount_minor") == pl.col("amount_minor").shift(1))
+            & (pl.col("currency") == pl.col("currency").shift(1)),
+            same_status=pl.col("status") == pl.col("status").shift(1),
+            progress=is_progress(pl.col("status").shift(1), pl.col("status")),
+        )
     )
     duplicate = pl.col("same_source") & pl.col("same_money") & pl.col("same_status")
     update = pl.col("same_source") & pl.col("same_money") & pl.col("progress")
     kinds = collected(pairs.with_columns(duplicate=duplicate, conflict=pl.col("same_source") & ~duplicate & ~update))
-
+    legs = collected(kinds.lazy().filter("is_leg").select(events.columns))
+    if superseded.any():
+        # A state that was replaced is no event of its own any more, and yet what it made of the transaction is history.
+        replaced = ranked.filter(superseded).with_columns(duplicate=pl.lit(value=False), conflict=pl.lit(value=False))
+        kinds = pl.concat([kinds, replaced], how="diagonal")
     history = (
         kinds.lazy()
         .sort("txn_id", *_LOG_ORDER)
         .with_columns(
             position=pl.int_range(pl.len(), dtype=pl.Int32).over("txn_id"),
-            closes_at=pl.col("arrival").min().over("txn_id") + rules.match_window_ms,
+            closes_at=pl.col("arrival").min().over("txn_id") + basis.rules.match_window_ms,
         )
     )
     is_late = pl.col("arrival") > pl.col("closes_at")
-    history = history.with_columns(complete=_complete_prefixes(sources, expected), is_late=is_late)
+    history = history.with_columns(complete=_complete_prefixes(basis.sources, basis.expected), is_late=is_late)
+    if superseded.any():
+        history = _with_states_followed(history, ranked.filter(superseded)["txn_id"], basis).lazy()
     in_time = pl.col("complete") & ~pl.col("is_late")
     late_bits = [
         ((pl.col("source") == index) & pl.col("is_late")).any().cast(pl.Int32) * (1 << index)
-        for index in range(len(sources))
+        for index in range(len(basis.sources))
     ]
     story = (
         history.group_by("txn_id")
@@ -257,11 +312,52 @@ def _special(
         )
         .with_columns(revision=1 + pl.coalesce("after_decision", "late_events"))
     )
-    legs = collected(kinds.lazy().filter("is_leg").select(events.columns))
     totals = (
         _totals(legs.lazy(), beside=beside).drop("first_arrival", "last_arrival", "event_seqs").join(story, on="txn_id")
     )
     return totals.drop("late_events", "after_decision"), legs
+
+
+def _superseded(events: pl.DataFrame, rows: Collection[int]) -> pl.Series:
+    """Boolean, a value for each event: whether it is a state of a row that a later state has replaced."""
+    if not rows:
+        return pl.repeat(value=False, n=len(events), dtype=pl.Boolean, eager=True)
+    newest = (
+        events.lazy()
+        .with_row_index("place")
+        .sort(*_ARRIVAL_ORDER)
+        .filter(pl.struct(*_EVENT).is_last_distinct() | ~pl.col("source").is_in(list(rows)))
+        .collect()["place"]
+    )
+    return ~pl.int_range(len(events), dtype=pl.UInt32, eager=True).is_in(newest.implode())
+
+
+def _with_states_followed(history: pl.LazyFrame, txn_ids: pl.Series, basis: _Basis) -> pl.DataFrame:
+    """The history with `complete` worked out again for these transactions, in which states of rows were replaced.
+
+    The leg of a source is no running maximum there: a new state may have an earlier time than the one that it replaces.
+    Such transactions are few, so their events are gone through one by one.
+    """
+    followed = history.collect()
+    concerned = followed["txn_id"].is_in(txn_ids.unique().implode())
+    complete = followed["complete"].to_list()
+    columns = ["txn_id", "source", "event_id", "rank", "status"]
+    legs: dict[int, dict[str, tuple[int, bool]]] = {}  # by source and row, or event: rank, and whether it is terminal
+    current = None
+    for place, (txn_id, source, event_id, rank, status) in zip(
+        concerned.arg_true(), followed.filter(concerned).select(columns).iter_rows(), strict=True
+    ):
+        if txn_id != current:
+            current, legs = txn_id, {}
+        seen, held = legs.setdefault(source, {}), (rank, status != Status.PENDING)
+        if source in basis.rows:
+            seen[event_id] = held
+        else:
+            seen[""] = max(seen.get("", held), held)
+        complete[place] = all(
+            source in legs for source in range(len(basis.sources)) if basis.expected >> source & 1
+        ) and all(max(states.values())[1] for states in legs.values())
+    return followed.with_columns(complete=pl.Series(complete, dtype=pl.Boolean))
 
 
 def _complete_prefixes(sources: Sequence[SourceSpec], expected: int) -> pl.Expr:
@@ -280,16 +376,11 @@ def _complete_prefixes(sources: Sequence[SourceSpec], expected: int) -> pl.Expr:
 
 
 def _judge(
-    totals: pl.LazyFrame,
-    legs: pl.DataFrame,
-    rules: RuleSet,
-    expected: int,
-    watermarks: Sequence[int],
-    apart: pl.Expr,
-    compared: Sequence[str],
-    carried: Sequence[str],
+    totals: pl.LazyFrame, legs: pl.DataFrame, basis: _Basis, watermarks: Sequence[int], carried: Sequence[str]
 ) -> pl.DataFrame:
     """Breaks, decision and verdict from per-transaction totals; columns named in `carried` are passed on."""
+    rules, expected, compared = basis.rules, basis.expected, basis.compared
+    apart = _apart(basis.calendars())
     closes_at = pl.col("first_arrival") + rules.match_window_ms
     if not _tolerates_nothing(rules):
         totals = _with_allowed_spread(collected(totals), legs, rules).lazy()
@@ -335,36 +426,31 @@ def _judge(
             missing=pl.when(pl.col("final")).then(pl.col("missing")).otherwise(0),
             rules_version=pl.lit(rules.version, pl.Int32),
         )
-        .select(*(pl.col(name).cast(dtype) for name, dtype in RESULT_SCHEMA.items()), *_names_of(compared), *carried)
+        .select(*(pl.col(name).cast(dtype) for name, dtype in RESULT_SCHEMA.items()), *_names_of(basis), *carried)
     )
 
 
 def _differing(compared: Sequence[str]) -> dict[str, pl.Expr]:
     """Whether the legs that tell an attribute tell different things, for each compared attribute."""
-    return {f"differs:{name}": (pl.col(name).min() != pl.col(name).max()).fill_null(value=False) for name in compared}
-
-
-def _names_of(compared: Sequence[str]) -> list[pl.Expr]:
-    """The column `differing`: names of the attributes that differ, where a result shows that break."""
-    if not compared:
-        return []
-    shown = pl.col("breaks") & Break.ATTRIBUTE.mask != 0
-    names = [pl.when(shown & pl.col(f"differs:{name}")).then(pl.lit(name)) for name in compared]
-    return [pl.concat_list(names).list.drop_nulls().alias("differing")]
-
-
-def _calendars(sources: Sequence[SourceSpec]) -> dict[str, list[int]]:
-    """By zone, the sources of whose times only the calendar day counts."""
-    found: dict[str, list[int]] = {}
-    for index, source in enumerate(sources):
-        if source.calendar is not None:
-            found.setdefault(source.calendar, []).append(index)
+    found: dict[str, pl.Expr] = {}
+    for name in compared:
+        told = pl.col(f"attribute:{name}")
+        found[f"differs:{name}"] = (told.min() != told.max()).fill_null(value=False)
     return found
 
 
-def _calendar_columns(sources: Sequence[SourceSpec]) -> dict[str, pl.Expr]:
+def _names_of(basis: _Basis) -> list[pl.Expr]:
+    """The column `differing`, where it is asked for: names of the attributes that differ, if a result shows that."""
+    if not basis.named:
+        return []
+    shown = pl.col("breaks") & Break.ATTRIBUTE.mask != 0
+    names = [pl.when(shown & pl.col(f"differs:{name}")).then(pl.lit(name)) for name in basis.compared]
+    listed = pl.concat_list(names).list.drop_nulls() if names else pl.lit([], pl.List(pl.String))
+    return [listed.alias("differing")]
+
+
+def _calendar_columns(calendars: Mapping[str, Sequence[int]]) -> dict[str, pl.Expr]:
     """What the comparison of times needs of the legs, where some are days: ranges of times and days."""
-    calendars = _calendars(sources)
     if not calendars:
         return {}
     is_day = pl.col("source").is_in([index for indexes in calendars.values() for index in indexes])
@@ -382,13 +468,12 @@ def _calendar_columns(sources: Sequence[SourceSpec]) -> dict[str, pl.Expr]:
     return columns
 
 
-def _apart(sources: Sequence[SourceSpec]) -> pl.Expr:
+def _apart(calendars: Mapping[str, Sequence[int]]) -> pl.Expr:
     """How far apart the times of a transaction's legs are at most, in ms.
 
     Two times: the time between them. A day and a time, or two days: the days between the two dates, the time's date
     being that in the day's own zone. So a booking date agrees with every moment of its day.
     """
-    calendars = _calendars(sources)
     if not calendars:
         return pl.col("event_time_high") - pl.col("event_time_low")
     days = [

@@ -13,7 +13,8 @@ CURRENCY: Final = pl.Enum(sorted(EXPONENTS))
 """Every currency that an event may have, historic ones of files included."""
 
 # One row per event. Times are ms since 1970 UTC, amounts minor units; source is the configured id, status the number
-# of schemas.events.Status. seq is the event's place in the ledger's log.
+# of schemas.events.Status. seq is the event's place in the ledger's log. attributes is a JSON object of texts with its
+# names sorted, or null: what a mapping reads beside the fields.
 EVENT_SCHEMA: Final[dict[str, pl.DataType]] = {
     "key_group": pl.Int16(),
     "seq": pl.Int64(),
@@ -27,6 +28,7 @@ EVENT_SCHEMA: Final[dict[str, pl.DataType]] = {
     "arrival": pl.Int64(),
     "partition": pl.Int32(),
     "offset": pl.Int64(),
+    "attributes": pl.String(),
 }
 
 # One row per transaction, as decided or as it looks so far. Masks are bits of source ids or of schemas.verdicts.Break.

@@ -16,7 +16,7 @@ from typing import Final
 
 import polars as pl
 
-from actors.matching.decide import collected, decide, drop_redeliveries
+from actors.matching.decide import collected, decide, drop_redeliveries, row_source_ids
 from actors.matching.frames import EVENT_SCHEMA, NO_EVENTS, NO_RESULTS, RESULT_SCHEMA, empty, leg_columns
 from schemas.events import SourceSpec
 from schemas.rules import Rulebook
@@ -76,6 +76,11 @@ class Rules:
     sources: Sequence[SourceSpec]
     watermarks: Sequence[int]
 
+    @property
+    def row_ids(self) -> frozenset[int]:
+        """Ids of the sources whose events are states of rows."""
+        return row_source_ids(self.rulebook, self.sources)
+
 
 @dataclass(frozen=True, slots=True)
 class Ages:
@@ -124,7 +129,7 @@ def step(state: State, arrived: pl.DataFrame, rules: Rules, ages: Ages, now_ms: 
     rows = pl.concat([touched, arrived]) if len(touched) else arrived
     if rows.is_empty():
         return Step(state, NO_RESULTS, NO_RESULTS, NO_EVENTS)
-    rows, redeliveries = _split_redeliveries(rows)
+    rows, redeliveries = _split_redeliveries(rows, rules)
     results = _with_fate(decide(rows, rules.rulebook, rules.sources, rules.watermarks, _CARRIED), ages, now_ms)
     kept = _still_open(rows, results)
     return Step(
@@ -228,12 +233,12 @@ def is_due(watermarks: Sequence[int]) -> pl.Expr:
     return due
 
 
-def _split_redeliveries(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _split_redeliveries(rows: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Distinct rows and redeliveries; only rows whose event_id occurs twice are looked at closely."""
     doubtful = rows["event_id"].is_duplicated()
     if not doubtful.any():
         return rows, rows.clear()
-    distinct, redeliveries = drop_redeliveries(rows.filter(doubtful))
+    distinct, redeliveries = drop_redeliveries(rows.filter(doubtful), rules.row_ids)
     return pl.concat([rows.filter(~doubtful), distinct]), redeliveries
 
 
@@ -335,6 +340,6 @@ def revise(events: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, pl.DataFra
 
     Decided stays decided: the window was found closed once, so no watermark is asked again.
     """
-    distinct, redeliveries = drop_redeliveries(events)
+    distinct, redeliveries = drop_redeliveries(events, rules.row_ids)
     closed = [2**62] * len(rules.sources)
     return decide(distinct, rules.rulebook, rules.sources, closed), redeliveries

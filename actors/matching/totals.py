@@ -122,7 +122,9 @@ def decide_totals(events: pl.DataFrame, rules: RuleSet, sources: Sequence[Source
 
 def _legs(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The leg of every item, and per key what its events say together."""
-    distinct, _ = drop_redeliveries(events.with_columns(pl.col("currency").cast(CURRENCY)), ("item_id", "fee_minor"))
+    distinct, _ = drop_redeliveries(
+        events.with_columns(pl.col("currency").cast(CURRENCY)), beside=("item_id", "fee_minor")
+    )
     item = ("txn_id", "source", "item_id")
     same_item = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in item).fill_null(value=False)
     is_last = pl.any_horizontal(pl.col(name) != pl.col(name).shift(-1) for name in item).fill_null(value=True)

@@ -12,6 +12,6 @@ order by decided_at desc, key_group desc, txn_id desc limit $3;
 -- Their events in one key group, and not in partitions older than the first arrival.
 select key_group, seq, txn_id, source, event_id, amount_minor, currency, status,
        (extract(epoch from event_time) * 1000)::bigint as event_time, (extract(epoch from arrival) * 1000)::bigint as arrival,
-       kafka_partition, kafka_offset
+       kafka_partition, kafka_offset, attributes
 from events_at(array_fill($1::smallint, array[cardinality($2::bigint[])]), $2, ($3::timestamptz at time zone 'UTC')::date)
 where arrival between $3 and $4;

@@ -125,7 +125,7 @@ def _as_data(config: ReconConfig) -> dict[str, object]:
                     }
                     for source in one.sources.values()
                 },
-                "rules": one.rules.to_rule_set(one.expected_sources).to_json(),
+                "rules": one.rule_set().to_json(),
             }
             for name, one in config.reconciliations.items()
         },

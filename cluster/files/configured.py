@@ -25,7 +25,7 @@ from sources.files import errors
 from sources.files.opening import STDIN, expand, open_file
 from sources.files.options import FileOptions
 from sources.files.statements import Statement, StatementKey
-from sources.mapping.apply import SourceMapping
+from sources.mapping.apply import SourceMapping, packed_attributes
 from sources.mapping.texts import constant
 from wire.records import BadPathError, Records
 
@@ -121,13 +121,12 @@ def reconcile_configured(
     """
     arrival = int(time.time() * 1000) if now_ms is None else now_ms
     sources = source_specs(reconciliation)
-    rules = reconciliation.rules.to_rule_set(reconciliation.expected_sources)
-    compared = tuple(f"attributes.{name}" for name in reconciliation.compared_attributes)
-    reading = _Reading(reconciliation, arrival, compared)
+    rules = reconciliation.rule_set()
+    reading = _Reading(reconciliation, arrival)
     for file in files:
         for rows in reading.read(file):
             on_row(file.path, rows)
-    judge, schema = _judge(reconciliation, rules, sources, compared)
+    judge, schema = _judge(reconciliation, rules, sources)
     try:
         results = reading.parts.judged(judge, schema)
     except SumTooLargeError as error:
@@ -138,15 +137,15 @@ def reconcile_configured(
 
 
 def _judge(
-    reconciliation: ReconciliationConfig, rules: RuleSet, sources: Sequence[SourceSpec], compared: Sequence[str]
+    reconciliation: ReconciliationConfig, rules: RuleSet, sources: Sequence[SourceSpec]
 ) -> tuple[Callable[[pl.DataFrame], pl.DataFrame], dict[str, pl.DataType]]:
     """What the reconciliation's shape makes of events, and the columns that it needs."""
     totals = reconciliation.totals
     if totals is None:
         closed = [ALL_READ_MS] * len(sources)
         book = Rulebook([rules])
-        schema = EVENT_SCHEMA | dict.fromkeys(compared, pl.String())
-        return lambda events: decide(events, book, sources, closed, compared=compared), schema
+        named = bool(rules.compared_attributes)
+        return lambda events: decide(events, book, sources, closed, named=named), EVENT_SCHEMA
     numbers = {source.name: number for number, source in enumerate(sources)}
     left, right = (frozenset(numbers[name] for name in side) for side in (totals.left, totals.right))
     sides = Sides(left, right, totals.relation, totals.fees)
@@ -157,22 +156,15 @@ def source_specs(reconciliation: ReconciliationConfig) -> tuple[SourceSpec, ...]
     """The sources as the core knows them: numbered in the order of the configuration."""
     refuse_too_many(len(reconciliation.sources))
     return tuple(
-        SourceSpec(name, source.topic or source.path or name, source.expected, _calendar(source))
+        SourceSpec(name, source.topic or source.path or name, source.expected)
         for name, source in reconciliation.sources.items()
     )
-
-
-def _calendar(source: SourceConfig) -> str | None:
-    """The zone of the days of a source of whose times only the day counts."""
-    if source.fields is None or not source.fields.event_time.date_only:
-        return None
-    return source.fields.event_time.zone or "UTC"
 
 
 class _Reading:
     """Reads file after file into events, packed by part of the transactions."""
 
-    def __init__(self, reconciliation: ReconciliationConfig, arrival_ms: int, compared: Sequence[str]) -> None:
+    def __init__(self, reconciliation: ReconciliationConfig, arrival_ms: int) -> None:
         self.count = 0
         self.rows = dict.fromkeys(reconciliation.sources, 0)
         self.rejects: list[RejectedRow] = []
@@ -182,7 +174,6 @@ class _Reading:
         self._reconciliation = reconciliation
         self._arrival_ms = arrival_ms
         self._beside = {"item_id": pl.String(), "fee_minor": pl.Int64()} if reconciliation.totals else {}
-        self._beside |= dict.fromkeys(compared, pl.String())
         self._numbers = {name: number for number, name in enumerate(reconciliation.sources)}
         self._digests: dict[tuple[str, str], str] = {}
         self._statements: dict[str, dict[StatementKey, tuple[str, str]]] = {}
@@ -261,9 +252,8 @@ class _Reading:
             partition=pl.lit(self._numbers[source], pl.Int32),
             # Rows of a source's later file come after those of the files before.
             offset=pl.col("row") + self.rows[source],
+            attributes=packed_attributes(events),
         )
-        untold = [name for name in self._beside if name not in frame.columns]
-        frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in untold)
         frame = frame.select(pl.col(name).cast(dtype) for name, dtype in {**EVENT_SCHEMA, **self._beside}.items())
         self.count += len(frame)
         self.rows[source] += len(frame)

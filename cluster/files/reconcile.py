@@ -114,6 +114,7 @@ class _Rows:
         columns["arrival"].append(row.arrival)
         columns["partition"].append(source_id)
         columns["offset"].append(row.line)
+        columns["attributes"].append(None)
         if len(columns["seq"]) >= CHUNK_ROWS:
             self._pack()
 
@@ -227,9 +228,7 @@ def readable(outcome: Reconciliation) -> pl.DataFrame:
             columns[column] = [leg[name][part] if name in leg else None for leg in legs]
             schema[column] = dtype
     if "differing" in results.columns:
-        columns["differing_attributes"] = [
-            [name.removeprefix("attributes.") for name in differing] for differing in results["differing"].to_list()
-        ]
+        columns["differing_attributes"] = results["differing"].to_list()
         schema["differing_attributes"] = pl.List(pl.String())
     for name in TOTALS_SCHEMA:
         if name in results.columns:

@@ -128,6 +128,14 @@ class ChainWalk:
             self.faults.append(Fault(chain, end.seq, "its last hash is not the anchor's"))
 
 
+# What an entry calls the digest of a flush's events, and the query that gives back the bytes that were digested.
+VOUCHED = {
+    "events_sha256": "vouched_events",
+    "blocks_sha256": "vouched_blocks",  # before events had attributes
+    "raw_sha256": "vouched_rows",  # before events were kept in blocks
+}
+
+
 async def check_trail(
     connection: asyncpg.Connection[asyncpg.Record], *, digests: bool = True, say: Callable[[int], None] = lambda _: None
 ) -> TrailReport:
@@ -140,7 +148,7 @@ async def check_trail(
         report.entries += 1
         if row["action"] == FLUSH_ACTION and row["chain"].startswith(PIPELINE_CHAINS):
             vouched += int(details.get("events", 0))
-            if details.get("blocks_sha256") or details.get("raw_sha256"):
+            if any(details.get(name) for name in VOUCHED):
                 flushes.append((Fault(row["chain"], row["seq"], ""), details))
         elif row["action"] == RETENTION_ACTION and row["chain"] == RETENTION_CHAIN:
             dropped += int(details.get("events", 0))
@@ -175,7 +183,7 @@ async def _check_digest(
     """Recompute the SHA-256 of the blocks that a flush wrote, in PostgreSQL's binary COPY format.
 
     Blocks that retention dropped cannot be hashed any more. That as many events are gone as it says is checked by the
-    sum. Entries from before events were kept in blocks vouch for rows, which the view gives back to the byte.
+    sum. Entries of older versions vouch for the same events in other forms, see VOUCHED.
     """
     digest = hashlib.sha256()
     size = 0
@@ -186,8 +194,7 @@ async def _check_digest(
         digest.update(data)
 
     bounds = [int(details[name]) for name in ("key_group_from", "key_group_to", "seq_from", "seq_to")]
-    in_blocks = "blocks_sha256" in details
-    vouched, query = ("blocks_sha256", "vouched_blocks") if in_blocks else ("raw_sha256", "vouched_rows")
+    vouched, query = next((name, query) for name, query in VOUCHED.items() if name in details)
     status = await connection.copy_from_query(SQL[query], *bounds, output=take, format="binary")
     found = int(status.split()[-1])
     if digest.hexdigest() == details[vouched]:

@@ -17,8 +17,20 @@ select 'shard-' || key_group_from as chain, audit_seq as seq, audit_hash as hash
 -- name: log_rows
 select coalesce(sum(events), 0) from event_blocks
 
--- name: vouched_blocks
+-- name: vouched_events
 -- The blocks that one flush wrote, as it wrote them: column by column and in its order. One index probe a key group.
+select b.key_group, b.seq_from, b.seq_to, b.events, b.written_on, b.seq, b.txn_id, b.source, b.event_id, b.amount_minor,
+       b.currency, b.status, b.event_time_ms, b.arrival_ms, b.account_id, b.original_txn_id, b.kafka_partition,
+       b.kafka_offset, b.attributes
+from generate_series($1::smallint, $2::smallint - 1) as g (key_group)
+cross join lateral (
+    select * from event_blocks l
+    where l.key_group = g.key_group::smallint and l.seq_from >= $3 and l.seq_from < $4 order by l.seq_from
+) b
+order by b.key_group, b.seq_from
+
+-- name: vouched_blocks
+-- The same of an older version, whose events had no attributes.
 select b.key_group, b.seq_from, b.seq_to, b.events, b.written_on, b.seq, b.txn_id, b.source, b.event_id, b.amount_minor,
        b.currency, b.status, b.event_time_ms, b.arrival_ms, b.account_id, b.original_txn_id, b.kafka_partition,
        b.kafka_offset

@@ -17,11 +17,12 @@ from rule_sets where state = 'active' order by effective_from, version
 -- name: open_events
 -- Events of one range from the lowest open seq on that no final result holds and that repeat no other event.
 select b.key_group, e.seq, e.txn_id, e.source, e.event_id, e.amount_minor, e.currency, e.status, e.event_time, e.arrival,
-       e.partition, e."offset"
+       e.partition, e."offset", e.attributes
 from event_blocks b
 cross join lateral unnest(b.seq, b.txn_id, b.source, b.event_id, b.amount_minor, b.currency, b.status, b.event_time_ms,
-                          b.arrival_ms, b.kafka_partition, b.kafka_offset)
-    as e (seq, txn_id, source, event_id, amount_minor, currency, status, event_time, arrival, partition, "offset")
+                          b.arrival_ms, b.kafka_partition, b.kafka_offset, b.attributes)
+    as e (seq, txn_id, source, event_id, amount_minor, currency, status, event_time, arrival, partition, "offset",
+          attributes)
 where b.key_group >= $1 and b.key_group < $2 and b.seq_to >= $3 and e.seq >= $3
   and not exists (select from results r
                   where r.key_group = b.key_group and r.txn_id = e.txn_id and r.final and e.seq = any (r.event_seqs))
@@ -50,7 +51,7 @@ select e.key_group, e.seq, e.txn_id, s.source_id as source, e.event_id, e.amount
        array_position(array['PENDING', 'SUCCESS', 'FAILED', 'REVERSED'], e.status) - 1 as status,
        (extract(epoch from e.event_time) * 1000)::bigint as event_time,
        (extract(epoch from e.arrival) * 1000)::bigint as arrival,
-       e.kafka_partition as partition, e.kafka_offset as "offset"
+       e.kafka_partition as partition, e.kafka_offset as "offset", e.attributes
 from events_at($1, $2) e join sources s on s.name = e.source
 
 -- name: checkpoint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -124,6 +124,18 @@ class SourceConfig:
         return self.path is not None
 
     @property
+    def calendar(self) -> str | None:
+        """The zone of the days of a source of whose times only the day counts; None: its times are moments."""
+        if self.fields is None or not self.fields.event_time.date_only:
+            return None
+        return self.fields.event_time.zone or "UTC"
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether its events are states of rows, each known by the record's Kafka key."""
+        return self.identity == "row" and self.fields is not None and self.fields.event_id is None
+
+    @property
     def is_statement(self) -> bool:
         """Whether its format is a bank statement's, which brings amount, currency, status and time by itself."""
         return self.format in STATEMENT_FORMATS
@@ -192,6 +204,15 @@ class ReconciliationConfig:
     def expected_sources(self) -> tuple[str, ...]:
         """The sources that are waited for, in the order of the file."""
         return tuple(name for name, source in self.sources.items() if source.expected)
+
+    def rule_set(self) -> RuleSet:
+        """The first rule set: the file's rules, and what its sources and attributes mean to a judgement."""
+        return replace(
+            self.rules.to_rule_set(self.expected_sources),
+            compared_attributes=self.compared_attributes,
+            calendars={name: zone for name, one in self.sources.items() if (zone := one.calendar) is not None},
+            row_sources=tuple(name for name, one in self.sources.items() if one.has_rows),
+        )
 
 
 @dataclass(frozen=True, slots=True)

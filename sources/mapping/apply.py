@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import orjson
 import polars as pl
 
 from schemas.errors import DeadLetterReason
@@ -45,6 +46,8 @@ MAPPED_SCHEMA: Final[dict[str, pl.DataType]] = {
     "fee_minor": pl.Int64(),
     "item_id": pl.String(),  # the transaction's own id, whatever joins it to others
 }
+
+_ATTRIBUTE: Final = "attributes."
 
 NOT_OURS: Final = "where"
 """Why a record is skipped that the source's conditions leave out."""
@@ -109,7 +112,7 @@ class SourceMapping:
             "fee_minor": self._fee(records, currency, found),
         }
         attributes = {
-            f"attributes.{name}": self._text(records, f"attributes.{name}", value, found)
+            f"{_ATTRIBUTE}{name}": self._text(records, f"{_ATTRIBUTE}{name}", value, found)
             for name, value in fields.attributes.items()
         }
         own = self._text(records, "txn_id", fields.txn_id, found)
@@ -247,6 +250,21 @@ class _Fields:
 
         name, reason, what = min(self._wrong[index], key=rank)
         return FieldReject(index, row, name, reason, f"{name}: {what}")
+
+
+def packed_attributes(events: pl.DataFrame) -> pl.Series:
+    """The attributes of mapped events as the log keeps them: compact JSON with sorted names, null where there are none.
+
+    `events` is `Mapped.events`; the result is a String series named `attributes`.
+    """
+    names = sorted(name for name in events.columns if name.startswith(_ATTRIBUTE))
+    short = [name.removeprefix(_ATTRIBUTE) for name in names]
+    packed: list[str | None] = [None] * len(events)
+    for index, values in enumerate(events.select(names).iter_rows()) if names else ():
+        told = {name: value for name, value in zip(short, values, strict=True) if value is not None}
+        if told:
+            packed[index] = orjson.dumps(told).decode()
+    return pl.Series("attributes", packed, dtype=pl.String)
 
 
 def _kept(records: Records, where: tuple[Condition, ...]) -> pl.Series:

@@ -1,5 +1,6 @@
 """Compared attributes, sources of whose times only the day counts, and amounts below zero."""
 
+import json
 from datetime import UTC, datetime
 
 import polars as pl
@@ -21,7 +22,9 @@ def at(text: str) -> int:
 
 def judged(events, calendars=(None, None, None), compared=(), tolerance_ms=5_000, **rules):
     """Results by transaction. An event is (source, event_time, amount, status, attributes)."""
-    sources = [SourceSpec(name, name.lower(), calendar=zone) for name, zone in zip("ABC", calendars, strict=True)]
+    sources = [SourceSpec(name, name.lower()) for name in "ABC"]
+    rules |= {"calendars": {name: zone for name, zone in zip("ABC", calendars, strict=True) if zone}}
+    rules |= {"compared_attributes": compared}
     rows = []
     for seq, (source, event_time, amount, status, attributes) in enumerate(events, start=1):
         row = dict.fromkeys(EVENT_SCHEMA) | {
@@ -38,11 +41,11 @@ def judged(events, calendars=(None, None, None), compared=(), tolerance_ms=5_000
             "partition": source,
             "offset": seq,
         }
-        rows.append(row | {name: attributes.get(name) for name in compared})
-    frame = pl.DataFrame(rows, schema={**EVENT_SCHEMA, **dict.fromkeys(compared, pl.String)})
+        rows.append(row | {"attributes": json.dumps(attributes) if attributes else None})
+    frame = pl.DataFrame(rows, schema=EVENT_SCHEMA)
     expected = tuple("ABC"[: len({event[0] for event in events})])
     book = Rulebook([RuleSet(1, 0, time_tolerance_ms=tolerance_ms, expected_sources=expected, **rules)])
-    result = decide(frame, book, sources, ALL_READ, compared=compared).row(0, named=True)
+    result = decide(frame, book, sources, ALL_READ, named=True).row(0, named=True)
     return break_names(result["breaks"]), result
 
 

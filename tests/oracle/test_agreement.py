@@ -83,6 +83,7 @@ def test_core_and_oracle_agree_on_every_transaction(rows, again, rulebook, water
                 event.arrival,
                 event.partition,
                 event.offset,
+                None,
             )
             for number, event in enumerate(events)
         ],
