@@ -5,6 +5,9 @@ schema resolution. Where the schema allows it they are read by the block (wire.a
 is halved until the trouble is within a few messages, and those are read one by one by the strict reader
 (wire.avro_values). What cannot be read becomes a dead letter with its reason.
 
+`source` is an enum of ours, and says who wrote the record. Where sources are configured by name (`names`), it may be
+any enum or text, null or absent: the topic decides, and only a record that names another configured source is refused.
+
 `event_time` is a plain long or timestamp-millis, in milliseconds; timestamp-micros and timestamp-nanos are cut to whole
 milliseconds. Any other logical type on it is another kind of time, so the schema is incompatible.
 """
@@ -67,6 +70,8 @@ def _symbols(name: str) -> tuple[str, ...]:
 
 SOURCE_SYMBOLS: Final[tuple[str, ...]] = _symbols("source")
 assert _symbols("status") == STATUS_NAMES  # noqa: S101
+UNNAMED_SOURCE: Final = 255
+"""Position of a source that the configuration does not name, or that the record does not."""
 
 # Writer type, reader type: what the specification lets a reader promote, as far as our fields could need it.
 _PROMOTIONS: Final = frozenset({("int", "long"), ("bytes", "string"), ("string", "bytes")})
@@ -110,7 +115,14 @@ def _time_units(writer: Node, reader: Node) -> set[int]:
     }
 
 
-def _why_unreadable(writer: Node) -> str:
+def _may_name_a_source(writer: Node) -> bool:
+    """Whether a field of this type may stand for the source where the topic decides: an enum, a text, null."""
+    if isinstance(writer, Union):
+        return all(_may_name_a_source(branch) for branch in writer.branches)
+    return isinstance(writer, Enum) or (isinstance(writer, Primitive) and writer.kind in {"string", "null"})
+
+
+def _why_unreadable(writer: Node, *, any_source: bool) -> str:  # noqa: PLR0911 - one return a rule
     """Why no record of this schema can be read as ours; empty when records can."""
     assert isinstance(_OURS, Record)  # noqa: S101
     if not isinstance(writer, Record):
@@ -119,7 +131,10 @@ def _why_unreadable(writer: Node) -> str:
         return f"its record is called {own_name(writer.name)}"
     theirs = dict(writer.fields)
     for name, node in _OURS.fields:
-        if name not in theirs:
+        if name == "source" and any_source:
+            if name in theirs and not _may_name_a_source(theirs[name]):
+                return "its field source has another type"
+        elif name not in theirs:
             if name not in _DEFAULTED:
                 return f"it has no field {name}"
         elif not _is_readable(theirs[name], node):
@@ -136,36 +151,50 @@ class WriterSchema:
     schema_id: int
     read: Callable[[bytes], dict[str, Any]]
     layout: BlockLayout | None
+    names: tuple[str, ...] | None = None
 
     @classmethod
-    def parse(cls, schema_id: int, text: str, references: Sequence[str] = ()) -> WriterSchema:
+    def parse(
+        cls, schema_id: int, text: str, references: Sequence[str] = (), names: tuple[str, ...] | None = None
+    ) -> WriterSchema:
         """Parse a registered schema and those it refers to, each after those it refers to itself.
 
-        Raises IncompatibleSchemaError when no record of it could be read as ours.
+        `names` are the configured sources, None where they are those of our own schema; an event's source is the
+        position in them. Raises IncompatibleSchemaError when no record of it could be read as ours.
         """
         try:
             node = parse(text, references)
         except BadSchemaError as error:
             raise IncompatibleSchemaError(schema_id, f"it is no Avro schema: {error}") from error
-        why = _why_unreadable(node)
+        why = _why_unreadable(node, any_source=names is not None)
         if why:
             raise IncompatibleSchemaError(schema_id, why)
         assert isinstance(node, Record)  # noqa: S101
-        return cls(schema_id, _event_reader(node), BlockLayout.of(node))
+        return cls(schema_id, _event_reader(node, names), BlockLayout.of(node), names)
 
 
-def _event_reader(writer: Record) -> Callable[[bytes], dict[str, Any]]:
+def _event_reader(writer: Record, names: tuple[str, ...] | None) -> Callable[[bytes], dict[str, Any]]:
     """A function from a body to the event's fields, enums as positions. It raises ValueError."""
     read = reader_of(writer, decimals=False)
     theirs = dict(writer.fields)
-    fields = [(name, _resolver(name, theirs[name], node)) for name, node in _FIELDS.items() if name in theirs]
-    missing = {name: None for name in _FIELDS if name not in theirs}
+    fields = [
+        (name, _resolver(name, theirs[name], node) if name != "source" or names is None else _position_among(names))
+        for name, node in _FIELDS.items()
+        if name in theirs
+    ]
+    missing = {name: UNNAMED_SOURCE if name == "source" else None for name in _FIELDS if name not in theirs}
 
     def event(body: bytes) -> dict[str, Any]:
         record = read(body)
         return {**missing, **{name: resolve(record[name]) for name, resolve in fields}}
 
     return event
+
+
+def _position_among(names: tuple[str, ...]) -> Callable[[Any], Any]:
+    """From what a record calls its source to the position of that configured source."""
+    positions = {name: index for index, name in enumerate(names)}
+    return lambda value: positions.get(value, UNNAMED_SOURCE)
 
 
 def _resolver(name: str, writer: Node, reader: Node) -> Callable[[Any], Any]:
@@ -229,35 +258,56 @@ class Decoded:
 
 
 def _decode_block(
-    bodies: list[bytes], rows: np.ndarray[Any, np.dtype[np.uint32]], layout: BlockLayout
+    bodies: list[bytes], rows: np.ndarray[Any, np.dtype[np.uint32]], writer: WriterSchema
 ) -> pl.DataFrame | None:
     """All bodies as one block, or None when each must be read by itself."""
-    frame = layout.read(bodies)
-    if frame is None:
+    layout = writer.layout
+    frame = None if layout is None else layout.read(bodies)
+    if frame is None or layout is None:
         return None
     try:
         return (
             frame.select(
                 pl.Series("row", rows),
-                *(_event_column(name, layout.columns.get(name)) for name in DECODED_SCHEMA if name != "row"),
+                *(
+                    _event_column(name, layout.columns.get(name), writer.names)
+                    for name in DECODED_SCHEMA
+                    if name != "row"
+                ),
             )
-            if _has_all(frame, layout)
+            if _has_all(frame, layout, writer.names)
             else None
         )
     except pl.exceptions.PolarsError:  # bytes that are no text, a symbol that ours does not have
         return None
 
 
-def _has_all(frame: pl.DataFrame, layout: BlockLayout) -> bool:
+def _has_all(frame: pl.DataFrame, layout: BlockLayout, names: tuple[str, ...] | None) -> bool:
     """Whether no field of ours that must have a value is null."""
     return all(
-        name not in layout.columns or isinstance(node, Union) or not frame[name].null_count()
+        name not in layout.columns
+        or isinstance(node, Union)
+        or (name == "source" and names is not None)
+        or not frame[name].null_count()
         for name, node in _FIELDS.items()
     )
 
 
-def _event_column(name: str, column: Column | None) -> pl.Expr:
+def _source_column(column: Column | None, names: tuple[str, ...]) -> pl.Expr:
+    """The positions of the configured sources that a block's records name."""
+    if column is None:
+        return pl.lit(UNNAMED_SOURCE, pl.UInt8).alias("source")
+    called: list[Any] = list(names)
+    if column.kind == "enum":
+        called = [column.symbols.index(name) if name in column.symbols else -1 for name in names]
+    known = {value: index for index, value in enumerate(called) if value != -1}
+    return pl.col("source").replace_strict(known, default=UNNAMED_SOURCE, return_dtype=pl.UInt8)
+
+
+def _event_column(name: str, column: Column | None, names: tuple[str, ...] | None) -> pl.Expr:
     """A column of the block as one of the event's."""
+    if name == "source" and names is not None:
+        return _source_column(column, names)
     if column is None:
         return pl.lit(None, DECODED_SCHEMA[name]).alias(name)
     value = pl.col(name)
@@ -328,7 +378,7 @@ def _decode_bodies(
 ) -> list[pl.DataFrame]:
     """Decode by blocks, halving a block that fails until it is small enough to be read message by message."""
     if writer.layout is not None:
-        block = _decode_block(bodies, np.asarray(rows, dtype=np.uint32), writer.layout)
+        block = _decode_block(bodies, np.asarray(rows, dtype=np.uint32), writer)
         if block is not None:
             return [block]
     if len(bodies) <= ONE_BY_ONE_MESSAGES or writer.layout is None:
@@ -360,17 +410,19 @@ def validate(
     decoded: Decoded,
     owners: np.ndarray[Any, np.dtype[np.uint8]],
     arrivals: np.ndarray[Any, np.dtype[np.int64]],
+    names: tuple[str, ...] | None = None,
 ) -> Decoded:
     """Set aside events that break a limit or come from a source that does not own the topic.
 
-    `owners` gives per row the position in SOURCE_SYMBOLS of the topic's source, `arrivals` the broker's stamp in ms.
+    `owners` gives per row the position of the topic's source in `names`, the configured sources (None: SOURCE_SYMBOLS),
+    `arrivals` the broker's stamp in ms.
     """
     events = decoded.events
     if events.is_empty():
         return decoded
     rows = events["row"].to_numpy()
     checks = events.select(
-        wrong_source=pl.col("source") != pl.Series(owners[rows]),
+        wrong_source=(pl.col("source") != pl.Series(owners[rows])) & (pl.col("source") != UNNAMED_SOURCE),
         bad_id=pl.any_horizontal(
             *((pl.col(name).str.len_bytes() == 0) | (pl.col(name).str.len_bytes() > ID_BYTES_MAX) for name in _IDS),
             *(pl.col(name).str.contains("\0", literal=True) for name in _IDS),
@@ -391,15 +443,15 @@ def validate(
         failed = checks.row(index, named=True)
         reason = next(DeadLetterReason(name) for name in checks.columns if failed[name])
         event = events.row(index, named=True)
-        rejects.append(Reject(event["row"], reason, _explain(reason, event)))
+        rejects.append(Reject(event["row"], reason, _explain(reason, event, names or SOURCE_SYMBOLS)))
     return Decoded(events.filter(~bad), rejects)
 
 
-def _explain(reason: DeadLetterReason, event: dict[str, Any]) -> str:
+def _explain(reason: DeadLetterReason, event: dict[str, Any], names: Sequence[str]) -> str:
     """What a person should read beside the reason; values that are judged are shown, account ids are not."""
     match reason:
         case DeadLetterReason.WRONG_SOURCE:
-            return f"source {SOURCE_SYMBOLS[event['source']]} does not own the topic; event_id {event['event_id']!r}"
+            return f"source {names[event['source']]} does not own the topic; event_id {event['event_id']!r}"
         case DeadLetterReason.BAD_AMOUNT:
             return f"amount_minor {event['amount_minor']} is not within 0 to {AMOUNT_MINOR_MAX}"
         case DeadLetterReason.UNKNOWN_CURRENCY:
