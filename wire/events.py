@@ -156,7 +156,7 @@ class WriterSchema:
 
 def _event_reader(writer: Record) -> Callable[[bytes], dict[str, Any]]:
     """A function from a body to the event's fields, enums as positions. It raises ValueError."""
-    read = reader_of(writer, decimals=False)
+    read = reader_of(writer, logical=False)
     theirs = dict(writer.fields)
     fields = [(name, _resolver(name, theirs[name], node)) for name, node in _FIELDS.items() if name in theirs]
     missing = {name: None for name in _FIELDS if name not in theirs}
