@@ -11,11 +11,13 @@ Source: Apache Avro 1.12 specification, "Binary Encoding".
 from __future__ import annotations
 
 import struct
+import uuid
 from collections.abc import Callable
-from decimal import Decimal
+from datetime import date, time
 from typing import Any, Final
 
 from wire.avro_schema import Array, Enum, Fixed, Map, Node, Primitive, Record, Union
+from wire.decimals import VARIABLE_DECIMAL_NAME, BadDecimalError, exact_decimal, exact_float32
 from wire.varints import BadVarintError, read_varint
 
 INT_MAX: Final = 2**31 - 1
@@ -25,6 +27,9 @@ ITEMS_MAX: Final = 1_000_000
 DEPTH_MAX: Final = 64
 """The deepest nesting of records that contain themselves."""
 
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_DAY_US: Final = 86_400_000_000
+
 Reader = Callable[[bytes, int], tuple[Any, int]]
 
 
@@ -32,20 +37,23 @@ class BadAvroError(ValueError):
     """Bytes that are not one whole record of the schema."""
 
 
-def reader_of(node: Node, *, decimals: bool = True) -> Callable[[bytes], Any]:
+def reader_of(node: Node, *, logical: bool = True) -> Callable[[bytes], Any]:
     """A function from the bytes of one whole record to its value. It raises BadAvroError.
 
-    Records are mappings, enums their symbols, and with `decimals` the logical type decimal is a Decimal. Other logical
-    types stay the numbers that are written.
+    Records are mappings and enums their symbols. With `logical` a value is what its logical type means: decimal (and
+    Debezium's VariableScaleDecimal) a Decimal, date a date, time-millis and time-micros a time, uuid its text, duration
+    the text of ISO 8601 (`P1M2DT3.004S`), and a float of 32 bits the shortest decimal that reads back as that float.
+    Timestamps stay numbers in their unit, for a mapping's `format: epoch_ms` or `epoch_us`. A logical type on a type
+    that it does not belong to means nothing, as the specification says. Without `logical`, all is as it was written.
     """
-    read = _Readers(decimals).reader(node)
+    read = _Readers(logical).reader(node)
 
     def whole(data: bytes) -> Any:
         try:
             value, at = read(data, 0)
         except RecursionError:
             raise BadAvroError("nested too deeply") from None
-        except BadVarintError as error:
+        except (BadVarintError, BadDecimalError) as error:
             raise BadAvroError(str(error)) from None
         if at != len(data):
             raise BadAvroError(f"{len(data) - at} bytes after the record")
@@ -57,8 +65,8 @@ def reader_of(node: Node, *, decimals: bool = True) -> Callable[[bytes], Any]:
 class _Readers:
     """Makes the reader of each node once; a record that contains itself meets its own."""
 
-    def __init__(self, decimals: bool) -> None:
-        self._decimals = decimals
+    def __init__(self, logical: bool) -> None:
+        self._logical = logical
         self._made: dict[int, Reader] = {}
 
     def reader(self, node: Node) -> Reader:
@@ -72,7 +80,8 @@ class _Readers:
     def _make(self, node: Node) -> Reader:  # noqa: PLR0911 - one return a type
         match node:
             case Record():
-                return _record([(name, self.reader(part)) for name, part in node.fields])
+                read = _record([(name, self.reader(part)) for name, part in node.fields])
+                return _variable_decimal(read) if self._logical and node.name == VARIABLE_DECIMAL_NAME else read
             case Union():
                 return _union([self.reader(branch) for branch in node.branches])
             case Array():
@@ -83,12 +92,69 @@ class _Readers:
                 return _enum(node)
             case Fixed():
                 read = _fixed(node.size)
-                return _decimal(read, node.scale) if self._decimals and node.logical == "decimal" else read
+                return _meaning(read, f"fixed{node.size}", node) if self._logical else read
             case Primitive():
                 read = _PRIMITIVES[node.kind]
-                if self._decimals and node.logical == "decimal" and node.kind == "bytes":
-                    return _decimal(read, node.scale)
-                return read
+                return _meaning(read, node.kind, node) if self._logical else read
+
+
+def _meaning(read: Reader, written: str, node: Primitive | Fixed) -> Reader:
+    """The reader of what a value means, from that of how it is written."""
+    if node.logical == "decimal" and (written == "bytes" or isinstance(node, Fixed)):
+        return _then(read, lambda raw: exact_decimal(raw, node.scale))
+    if written == "float":
+        return _then(read, exact_float32)
+    convert = _LOGICAL.get((written, node.logical))
+    return _then(read, convert) if convert else read
+
+
+def _then(read: Reader, convert: Callable[[Any], Any]) -> Reader:
+    def converted(data: bytes, at: int) -> tuple[Any, int]:
+        value, at = read(data, at)
+        return convert(value), at
+
+    return converted
+
+
+def _date(days: int) -> date:
+    try:
+        return date.fromordinal(_EPOCH_DAY + days)
+    except (ValueError, OverflowError):
+        raise BadAvroError(f"a date {days} days from 1970 is not within the years 1 to 9999") from None
+
+
+def _time(us: int) -> time:
+    if not 0 <= us < _DAY_US:
+        raise BadAvroError(f"a time of day of {us} us is not within a day")
+    seconds, us = divmod(us, 1_000_000)
+    return time(seconds // 3600, seconds // 60 % 60, seconds % 60, us)
+
+
+def _duration(raw: bytes) -> str:
+    months, days, ms = struct.unpack("<III", raw)
+    return f"P{months}M{days}DT{ms // 1000}.{ms % 1000:03}S"
+
+
+_LOGICAL: Final[dict[tuple[str, str | None], Callable[[Any], Any]]] = {
+    ("int", "date"): _date,
+    ("int", "time-millis"): lambda ms: _time(ms * 1000),
+    ("long", "time-micros"): _time,
+    ("fixed16", "uuid"): lambda raw: str(uuid.UUID(bytes=raw)),
+    ("fixed12", "duration"): _duration,
+}
+
+
+def _variable_decimal(read: Reader) -> Reader:
+    """Debezium's record becomes the decimal that it stands for."""
+
+    def converted(data: bytes, at: int) -> tuple[Any, int]:
+        record, at = read(data, at)
+        scale, value = record.get("scale"), record.get("value")
+        if not isinstance(scale, int) or not isinstance(value, bytes):
+            return record, at  # another record of this name
+        return exact_decimal(value, scale), at
+
+    return converted
 
 
 def _null(_data: bytes, at: int) -> tuple[None, int]:
@@ -154,20 +220,6 @@ def _fixed(size: int) -> Reader:
         return data[at : at + size], at + size
 
     return read
-
-
-def _decimal(read_bytes: Reader, scale: int) -> Reader:
-    def read(data: bytes, at: int) -> tuple[Decimal, int]:
-        raw, at = read_bytes(data, at)
-        return exact_decimal(raw, scale), at
-
-    return read
-
-
-def exact_decimal(raw: bytes, scale: int) -> Decimal:
-    """The decimal of a big-endian two's complement integer and its scale, with every digit."""
-    number = int.from_bytes(raw, "big", signed=True)
-    return Decimal((int(number < 0), tuple(map(int, str(abs(number)))), -scale))
 
 
 def _enum(node: Enum) -> Reader:

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from schemas.errors import DeadLetterReason, IncompatibleSchemaError
-from wire import debezium
+from wire import avro_values, debezium, protobuf_values
+from wire.avro_schema import Node
+from wire.avro_values import BadAvroError
 from wire.cloudevents import NotCloudEventError, open_event
-from wire.framing import HEADER_BYTES, message_indexes, schema_id_of
+from wire.framing import HEADER_BYTES, BadIndexesError, message_indexes, schema_id_of
 from wire.json_values import BadJsonError, read_json, without_framing
 from wire.messages import Messages, Values
-from wire.protobuf_values import BadProtobufError, ProtobufSchema, reader_of
+from wire.protobuf_values import BadProtobufError, ProtobufSchema
+from wire.varints import BadVarintError
 
 ENVELOPES: Final = ("none", "debezium", "cloudevents")
 
@@ -55,7 +58,7 @@ class BareProtobuf:
     """Protobuf messages of one type, without framing."""
 
     def __init__(self, schema: ProtobufSchema, message: str) -> None:
-        self._read = reader_of(schema.message_named(message))
+        self._read = protobuf_values.reader_of(schema.message_named(message))
 
     def read(self, body: bytes) -> Any:
         """The message's values."""
@@ -78,26 +81,61 @@ class FramedProtobuf:
 
     def read(self, body: bytes) -> Any:
         """The message's values."""
-        schema_id = schema_id_of(body)
-        if schema_id is None:
-            raise UnreadableError("no Confluent framing", DeadLetterReason.NOT_FRAMED)
+        schema_id = _framed_schema_id(body)
         try:
             indexes, at = message_indexes(body[HEADER_BYTES:])
             read = self._readers.get((schema_id, indexes)) or self._reader(schema_id, indexes)
             return read(body[HEADER_BYTES + at :])
-        except ValueError as error:
-            raise error if isinstance(error, UnreadableError) else UnreadableError(str(error)) from error
+        except (BadVarintError, BadIndexesError, BadProtobufError) as error:
+            raise UnreadableError(str(error)) from error
 
     def _reader(self, schema_id: int, indexes: tuple[int, ...]) -> Callable[[bytes], dict[str, Any]]:
-        try:
-            schema = self._lookup(schema_id)
-        except IncompatibleSchemaError as error:
-            raise UnreadableError(str(error), DeadLetterReason.INCOMPATIBLE_SCHEMA) from error
-        if schema is None:
-            raise UnreadableError(f"schema id {schema_id}", DeadLetterReason.UNKNOWN_SCHEMA)
-        read = reader_of(schema.message_at(indexes))
+        schema: ProtobufSchema = _registered(self._lookup, schema_id)
+        read = protobuf_values.reader_of(schema.message_at(indexes))
         self._readers[schema_id, indexes] = read
         return read
+
+
+class FramedAvro:
+    """Avro of any schema, with a registry's framing.
+
+    `lookup` gives a registered schema's tree, None for an id that is not registered; it raises IncompatibleSchemaError
+    for one that is no Avro schema, and RegistryUnavailableError.
+    """
+
+    def __init__(self, lookup: Callable[[int], Node | None]) -> None:
+        self._lookup = lookup
+        self._readers: dict[int, Callable[[bytes], Any]] = {}
+
+    def read(self, body: bytes) -> Any:
+        """The record's values, by `wire.avro_values.reader_of`."""
+        schema_id = _framed_schema_id(body)
+        read = self._readers.get(schema_id)
+        if read is None:
+            node: Node = _registered(self._lookup, schema_id)
+            read = self._readers[schema_id] = avro_values.reader_of(node)
+        try:
+            return read(body[HEADER_BYTES:])
+        except BadAvroError as error:
+            raise UnreadableError(str(error)) from error
+
+
+def _framed_schema_id(body: bytes) -> int:
+    schema_id = schema_id_of(body)
+    if schema_id is None:
+        raise UnreadableError("no Confluent framing", DeadLetterReason.NOT_FRAMED)
+    return schema_id
+
+
+def _registered(lookup: Callable[[int], Any], schema_id: int) -> Any:
+    """A registered schema. Raises UnreadableError where there is none that fits, and RegistryUnavailableError."""
+    try:
+        schema = lookup(schema_id)
+    except IncompatibleSchemaError as error:
+        raise UnreadableError(str(error), DeadLetterReason.INCOMPATIBLE_SCHEMA) from error
+    if schema is None:
+        raise UnreadableError(f"schema id {schema_id}", DeadLetterReason.UNKNOWN_SCHEMA)
+    return schema
 
 
 class Decoder:

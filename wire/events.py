@@ -175,7 +175,7 @@ class WriterSchema:
 
 def _event_reader(writer: Record, names: tuple[str, ...] | None) -> Callable[[bytes], dict[str, Any]]:
     """A function from a body to the event's fields, enums as positions. It raises ValueError."""
-    read = reader_of(writer, decimals=False)
+    read = reader_of(writer, logical=False)
     theirs = dict(writer.fields)
     fields = [
         (name, _resolver(name, theirs[name], node) if name != "source" or names is None else _position_among(names))

@@ -13,6 +13,10 @@ MESSAGE_INDEXES_MAX: Final = 64
 """The deepest nesting of a Protobuf message type that is followed."""
 
 
+class BadIndexesError(ValueError):
+    """Numbers that are no way to a Protobuf message type."""
+
+
 def schema_id_of(value: bytes | None) -> int | None:
     """The schema id in the framing, or None when the message is not framed."""
     if value is None or len(value) < HEADER_BYTES or value[0] != 0:
@@ -29,18 +33,18 @@ def message_indexes(body: bytes) -> tuple[tuple[int, ...], int]:
     """Which message type of a Protobuf file follows, and where the message begins, in bytes.
 
     The indexes are zig-zag varints after their number; the number 0 alone stands for the file's first message.
-    Raises ValueError for what is no such list.
+    Raises BadIndexesError and BadVarintError for what is no such list.
     """
     count, at = read_varint(body, 0)
     if count == 0:
         return (0,), at
     if not 0 < count <= MESSAGE_INDEXES_MAX:
-        raise ValueError(f"{count} message indexes; there are 1 to {MESSAGE_INDEXES_MAX}")
+        raise BadIndexesError(f"{count} message indexes; there are 1 to {MESSAGE_INDEXES_MAX}")
     indexes = []
     for _ in range(count):
         index, at = read_varint(body, at)
         if index < 0:
-            raise ValueError(f"message index {index} is negative")
+            raise BadIndexesError(f"message index {index} is negative")
         indexes.append(index)
     return tuple(indexes), at
 

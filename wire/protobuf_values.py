@@ -8,24 +8,20 @@ mean: Timestamp an ISO time, wrappers their value, Struct and Value plain JSON v
 from __future__ import annotations
 
 import functools
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
-import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from wire.decimals import exact_float32
 from wire.records import NESTED_TEXT_DEPTH_MAX, Digits
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _WRAPPERS: Final = frozenset(
     f"google.protobuf.{name}Value"
     for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
 )
-_JSON_LIKE: Final = frozenset(f"google.protobuf.{name}" for name in ("Struct", "Value", "ListValue", "FieldMask"))
 _TIMES: Final = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration"})
 _REPEATED: Final = FieldDescriptor.LABEL_REPEATED
 
@@ -92,10 +88,12 @@ def reader_of(kind: Descriptor) -> Callable[[bytes], dict[str, Any]]:
 
     def read(body: bytes) -> dict[str, Any]:
         try:
-            message = parse(body)
+            # A time that no calendar has parses well and fails when it is read as what it means.
+            return _values(parse(body), 0)
+        except BadProtobufError:
+            raise
         except (DecodeError, RuntimeError, ValueError) as error:
             raise BadProtobufError(f"no {kind.full_name}: {error}") from error
-        return _values(message, 0)
 
     return read
 
@@ -146,8 +144,11 @@ def _single(field: FieldDescriptor) -> Callable[[Any, int], Any]:
         name = field.message_type.full_name
         if name in _WRAPPERS:
             return _single_wrapped(field.message_type.fields_by_name["value"])
-        if name in _JSON_LIKE or name in _TIMES:
-            return lambda value, _depth: _plain(json_format.MessageToDict(value))
+        if name in _TIMES:
+            return lambda value, _depth: json_format.MessageToDict(value)
+        if name in _JSON_LIKE:
+            convert = _JSON_LIKE[name]
+            return lambda value, _depth: convert(value)
         return lambda value, depth: _values(value, depth + 1)
     return _scalar(field)
 
@@ -162,20 +163,34 @@ def _scalar(field: FieldDescriptor) -> Callable[[Any, int], Any]:
         names = {number: value.name for number, value in field.enum_type.values_by_number.items()}
         return lambda value, _depth: names.get(value, Digits(value))
     if field.type == FieldDescriptor.TYPE_FLOAT:
-        return lambda value, _depth: _shortest(value)
+        return lambda value, _depth: exact_float32(value)
     return lambda value, _depth: value
 
 
-def _shortest(value: float) -> object:
-    """A float of 32 bits by the fewest digits that are still that float: 0.1, not 0.10000000149."""
-    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 (the test for NaN)
-        return value
-    return Decimal(str(np.float32(value)))
+def _struct(message: Any) -> dict[str, Any]:
+    return {name: _value(part) for name, part in message.fields.items()}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return value
+def _list(message: Any) -> list[Any]:
+    return [_value(part) for part in message.values]
+
+
+def _value(message: Any) -> Any:
+    """A google.protobuf.Value. One of no kind has no value; its numbers may be infinite, unlike JSON's."""
+    match message.WhichOneof("kind"):
+        case None | "null_value":
+            return None
+        case "struct_value":
+            return _struct(message.struct_value)
+        case "list_value":
+            return _list(message.list_value)
+        case kind:
+            return getattr(message, kind)
+
+
+_JSON_LIKE: Final[dict[str, Callable[[Any], Any]]] = {
+    "google.protobuf.Struct": _struct,
+    "google.protobuf.Value": _value,
+    "google.protobuf.ListValue": _list,
+    "google.protobuf.FieldMask": lambda message: ",".join(message.paths),
+}
