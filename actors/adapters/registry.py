@@ -4,38 +4,61 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
 
 import structlog
 from confluent_kafka.schema_registry import SchemaReference, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas.errors import IncompatibleSchemaError, RegistryUnavailableError
+from wire.avro_schema import BadSchemaError, Node, parse
 from wire.events import WriterSchema
+from wire.protobuf_text import compiled
+from wire.protobuf_values import BadProtobufError, ProtobufSchema
 
 _log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 REFERENCES_MAX: Final = 100  # schemas that one schema may refer to, directly or through others
 UNKNOWN_TTL_S: Final = 30.0  # an id that the registry did not know is asked for again after this long
 _NOT_FOUND: Final = 404
 
 
-class SchemaCache:
-    """A wire.events.SchemaLookup over a registry client.
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A schema as it is registered: its text, and those it refers to by name, each after those it refers to itself."""
+
+    kind: str  # AVRO, JSON or PROTOBUF
+    text: str
+    references: Mapping[str, str] = field(default_factory=dict)
+
+
+class RegistryLookup(Generic[_T]):
+    """Schemas by id, as `read` understands them.
 
     Known schemas stay. "No such schema" is believed for UNKNOWN_TTL_S; anything else that goes wrong, an unauthorised
     call included, says nothing of the record and is raised as RegistryUnavailableError.
     """
 
-    def __init__(self, client_config: Mapping[str, Any], now_s: Callable[[], float] = time.monotonic) -> None:
-        """`client_config` is SchemaRegistryClient's."""
+    def __init__(
+        self,
+        client_config: Mapping[str, Any],
+        read: Callable[[int, Registered], _T],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`client_config` is SchemaRegistryClient's. `read` raises IncompatibleSchemaError."""
         self._client = SchemaRegistryClient(dict(client_config))
-        self._known: dict[int, WriterSchema | IncompatibleSchemaError] = {}
+        self._read = read
+        self._known: dict[int, _T | IncompatibleSchemaError] = {}
         self._unknown_until: dict[int, float] = {}
         self._now_s = now_s
 
-    def __call__(self, schema_id: int) -> WriterSchema | None:
-        """The schema, or None when the registry has none under this id. Raises as SchemaLookup says."""
+    def __call__(self, schema_id: int) -> _T | None:
+        """The schema, or None when the registry has none under this id.
+
+        Raises IncompatibleSchemaError for a schema that is registered and of no use, and RegistryUnavailableError.
+        """
         if schema_id not in self._known:
             if self._unknown_until.get(schema_id, 0.0) > self._now_s():
                 return None
@@ -44,7 +67,7 @@ class SchemaCache:
                 self._unknown_until[schema_id] = self._now_s() + UNKNOWN_TTL_S
                 return None
             try:
-                self._known[schema_id] = WriterSchema.parse(schema_id, *found)
+                self._known[schema_id] = self._read(schema_id, found)
             except IncompatibleSchemaError as error:
                 _log.warning("schema_incompatible", schema_id=schema_id, why=error.why)
                 self._known[schema_id] = error
@@ -58,8 +81,8 @@ class SchemaCache:
         """Let the connection go; the cache is of no use afterwards."""
         self._client.close()
 
-    def _ask(self, schema_id: int) -> tuple[str, list[str]] | None:
-        """The registered text and those it refers to, None when the id is not. Raises RegistryUnavailableError."""
+    def _ask(self, schema_id: int) -> Registered | None:
+        """What is registered, None when the id is not. Raises RegistryUnavailableError."""
         try:
             schema = self._client.get_schema(schema_id)
         except SchemaRegistryError as error:
@@ -71,14 +94,14 @@ class SchemaCache:
         try:
             references = self._referred_to(schema.references or ())
         except RecursionError:
-            references = []  # a circle has no first schema, so the names stay undefined and the schema incompatible
+            references = {}  # a circle has no first schema, so the names stay undefined and the schema incompatible
         except Exception as error:
             raise RegistryUnavailableError(f"what schema {schema_id} refers to: {error}") from error
-        return schema.schema_str or "", references  # registered, and empty
+        return Registered(schema.schema_type or "AVRO", schema.schema_str or "", references)  # registered, and empty
 
-    def _referred_to(self, references: Sequence[SchemaReference]) -> list[str]:
-        """The texts that a schema refers to, each after those that it needs itself, none twice."""
-        texts: dict[tuple[str, int], str] = {}
+    def _referred_to(self, references: Sequence[SchemaReference]) -> dict[str, str]:
+        """By name the texts that a schema refers to, each after those that it needs itself, none twice."""
+        texts: dict[tuple[str, int], tuple[str, str]] = {}
 
         def visit(wanted: Sequence[SchemaReference], above: tuple[tuple[str, int], ...]) -> None:
             for reference in wanted:
@@ -89,7 +112,44 @@ class SchemaCache:
                     raise RecursionError
                 schema = self._client.get_version(*place).schema
                 visit(schema.references or (), (*above, place))
-                texts[place] = schema.schema_str or ""
+                texts[place] = (str(reference.name), schema.schema_str or "")
 
         visit(references, ())
-        return list(texts.values())
+        return dict(texts.values())
+
+
+class SchemaCache(RegistryLookup[WriterSchema]):
+    """A wire.events.SchemaLookup over a registry client."""
+
+    def __init__(
+        self,
+        client_config: Mapping[str, Any],
+        now_s: Callable[[], float] = time.monotonic,
+        names: tuple[str, ...] | None = None,
+    ) -> None:
+        """`client_config` is SchemaRegistryClient's; `names` are the configured sources, see `WriterSchema.parse`."""
+
+        def read(schema_id: int, found: Registered) -> WriterSchema:
+            return WriterSchema.parse(schema_id, found.text, list(found.references.values()), names)
+
+        super().__init__(client_config, read, now_s)
+
+
+def avro_schema(schema_id: int, found: Registered) -> Node:
+    """A registered Avro schema of any shape. Raises IncompatibleSchemaError."""
+    if found.kind != "AVRO":
+        raise IncompatibleSchemaError(schema_id, f"it is registered as {found.kind}, not as Avro")
+    try:
+        return parse(found.text, list(found.references.values()))
+    except BadSchemaError as error:
+        raise IncompatibleSchemaError(schema_id, f"it is no Avro schema: {error}") from error
+
+
+def protobuf_schema(schema_id: int, found: Registered) -> ProtobufSchema:
+    """A registered Protobuf schema with its imports. Raises IncompatibleSchemaError."""
+    if found.kind != "PROTOBUF":
+        raise IncompatibleSchemaError(schema_id, f"it is registered as {found.kind}, not as Protobuf")
+    try:
+        return ProtobufSchema(compiled(found.text, found.references))
+    except BadProtobufError as error:
+        raise IncompatibleSchemaError(schema_id, str(error)) from error
