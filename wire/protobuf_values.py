@@ -15,7 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, json_format, messag
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from wire.decimals import exact_float32
+from wire.logical import exact_float32
 from wire.records import NESTED_TEXT_DEPTH_MAX, Digits
 
 _WRAPPERS: Final = frozenset(
