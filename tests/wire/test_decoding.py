@@ -310,6 +310,33 @@ def test_a_structured_event_has_them_in_its_value() -> None:
     assert values.identities == [identity("/switch", "7")] * 3
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/cloudevents",
+        "application/cloudevents+json",
+        "Application/CloudEvents+JSON",
+        "APPLICATION/CLOUDEVENTS+JSON;CHARSET=utf-8",
+        "application/cloudevents+json ; charset=UTF-8; profile=x",
+    ],
+)
+def test_a_content_type_has_any_case_and_parameters(content_type: str) -> None:
+    event = b'{"specversion":"1.0","id":"7","source":"/switch","type":"payment","data":{"amt":1.10}}'
+    headers = [("content-type", content_type.encode()), ("ce_id", b"another")]
+    values = EVENTS.decode(batch(event, headers=[headers]))
+    assert values.values == [{"amt": "1.10"}]
+    assert values.identities == [identity("/switch", "7")]
+
+
+def test_the_content_type_of_a_binary_event_is_that_of_its_data() -> None:
+    values = EVENTS.decode(batch(b'{"amt":1.10}', headers=[[("content-type", b"Application/JSON"), *ATTRIBUTES]]))
+    assert values.values == [{"amt": "1.10"}]
+
+
+def test_source_and_id_cannot_be_taken_for_another_pair() -> None:
+    assert identity("a b", "c") != identity("a", "b c")
+
+
 def test_what_is_no_cloud_event_is_rejected() -> None:
     structured = [("content-type", b"application/cloudevents+json")]
     values = EVENTS.decode(
@@ -320,6 +347,7 @@ def test_what_is_no_cloud_event_is_rejected() -> None:
             b"{}",
             b'{"amt":1}',
             b"{",
+            b"x",
             headers=[
                 None,
                 ATTRIBUTES[1:],
@@ -327,11 +355,12 @@ def test_what_is_no_cloud_event_is_rejected() -> None:
                 [("content-type", b"application/cloudevents+avro")],
                 [("ce_specversion", b"0.3"), *ATTRIBUTES[1:]],
                 structured,
+                [("content-type", b"Application/CloudEvents-Batch+JSON; charset=utf-8")],
             ],
         )
     )
     assert values.values == []
-    assert [reject.row for reject in values.rejects] == [0, 1, 2, 3, 4, 5]
+    assert [reject.row for reject in values.rejects] == [0, 1, 2, 3, 4, 5, 6]
 
 
 # --- Protobuf
