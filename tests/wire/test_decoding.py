@@ -504,7 +504,7 @@ def length_framed(number: int, message: Message) -> bytes:
     return bytes([number << 3 | 2, len(body)]) + body
 
 
-STRUCT = json_format.ParseDict({"a": [1, None, {"b": True}], "c": "x"}, struct_pb2.Struct())
+STRUCT = json_format.ParseDict({"c": "x", "b": 2, "a": [1, None, {"b": True}]}, struct_pb2.Struct())
 
 
 @pytest.mark.parametrize(
