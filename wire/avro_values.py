@@ -13,11 +13,18 @@ from __future__ import annotations
 import struct
 import uuid
 from collections.abc import Callable
-from datetime import date, time
 from typing import Any, Final
 
 from wire.avro_schema import Array, Enum, Fixed, Map, Node, Primitive, Record, Union
-from wire.decimals import VARIABLE_DECIMAL_NAME, BadDecimalError, exact_decimal, exact_float32
+from wire.logical import (
+    VARIABLE_DECIMAL_NAME,
+    BadDecimalError,
+    date_of_days,
+    exact_decimal,
+    exact_float32,
+    time_of_ms,
+    time_of_us,
+)
 from wire.varints import BadVarintError, read_varint
 
 INT_MAX: Final = 2**31 - 1
@@ -26,9 +33,6 @@ ITEMS_MAX: Final = 1_000_000
 
 DEPTH_MAX: Final = 64
 """The deepest nesting of records that contain themselves."""
-
-_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
-_DAY_US: Final = 86_400_000_000
 
 Reader = Callable[[bytes, int], tuple[Any, int]]
 
@@ -43,7 +47,8 @@ def reader_of(node: Node, *, logical: bool = True) -> Callable[[bytes], Any]:
     Records are mappings and enums their symbols. With `logical` a value is what its logical type means: decimal (and
     Debezium's VariableScaleDecimal) a Decimal, date a date, time-millis and time-micros a time, uuid its text, duration
     the text of ISO 8601 (`P1M2DT3.004S`), and a float of 32 bits the shortest decimal that reads back as that float.
-    Timestamps stay numbers in their unit, for a mapping's `format: epoch_ms` or `epoch_us`. A logical type on a type
+    Timestamps stay numbers in their unit, for a mapping's `format: epoch_ms` or `epoch_us`, and so do dates beyond the
+    year 9999 and times outside a day. A logical type on a type
     that it does not belong to means nothing, as the specification says. Without `logical`, all is as it was written.
     """
     read = _Readers(logical).reader(node)
@@ -116,29 +121,15 @@ def _then(read: Reader, convert: Callable[[Any], Any]) -> Reader:
     return converted
 
 
-def _date(days: int) -> date:
-    try:
-        return date.fromordinal(_EPOCH_DAY + days)
-    except (ValueError, OverflowError):
-        raise BadAvroError(f"a date {days} days from 1970 is not within the years 1 to 9999") from None
-
-
-def _time(us: int) -> time:
-    if not 0 <= us < _DAY_US:
-        raise BadAvroError(f"a time of day of {us} us is not within a day")
-    seconds, us = divmod(us, 1_000_000)
-    return time(seconds // 3600, seconds // 60 % 60, seconds % 60, us)
-
-
 def _duration(raw: bytes) -> str:
     months, days, ms = struct.unpack("<III", raw)
     return f"P{months}M{days}DT{ms // 1000}.{ms % 1000:03}S"
 
 
 _LOGICAL: Final[dict[tuple[str, str | None], Callable[[Any], Any]]] = {
-    ("int", "date"): _date,
-    ("int", "time-millis"): lambda ms: _time(ms * 1000),
-    ("long", "time-micros"): _time,
+    ("int", "date"): date_of_days,
+    ("int", "time-millis"): time_of_ms,
+    ("long", "time-micros"): time_of_us,
     ("fixed16", "uuid"): lambda raw: str(uuid.UUID(bytes=raw)),
     ("fixed12", "duration"): _duration,
 }

@@ -1,8 +1,8 @@
 """CloudEvents 1.0 over Kafka, in both content modes of its Kafka protocol binding.
 
-Structured: the header `content-type` begins with `application/cloudevents`, and the value is a JSON object with the
-attributes and `data` or `data_base64`. Binary: the attributes are headers `ce_NAME`, and the value is the data.
-`id` and `source` together identify an event.
+Structured: the header `content-type` begins with `application/cloudevents`, in whatever case and with or without
+parameters, and the value is a JSON object with the attributes and `data` or `data_base64`. Binary: the attributes are
+headers `ce_NAME`, and the value is the data. `id` and `source` together identify an event.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wire.messages import Messages
 
 CONTENT_TYPE: Final = "content-type"
+PREFIX: Final = "ce_"
 STRUCTURED: Final = "application/cloudevents"
 BATCH: Final = "application/cloudevents-batch"
 VERSION: Final = "1.0"
@@ -34,35 +35,38 @@ def open_event(messages: Messages, row: int, decode: Callable[[bytes], object]) 
     Raises NotCloudEventError, and what `decode` raises.
     """
     value = messages.values[row] or b""
-    kind = _text(messages.header(row, CONTENT_TYPE), CONTENT_TYPE) or ""
-    if kind.startswith(BATCH):
+    content_type = _text(messages.header(row, CONTENT_TYPE), CONTENT_TYPE) or ""
+    media_type = content_type.split(";", maxsplit=1)[0].strip().lower()
+    if media_type.startswith(BATCH):
         raise NotCloudEventError("a batch of events; over Kafka an event is a message of its own")
-    if kind.startswith(STRUCTURED):
-        attributes, data = _structured(value, kind, decode)
+    attributes = {} if media_type.startswith(STRUCTURED) else _in_headers(messages, row)
+    if attributes:
+        _check(attributes)
+        data = decode(value)
+    elif media_type.startswith(STRUCTURED) or value.lstrip()[:1] == b"{":  # some producers leave the header out
+        attributes, data = _structured(value, media_type if media_type.startswith(STRUCTURED) else STRUCTURED, decode)
     else:
-        attributes = {}
-        for name, content in (messages.headers[row] if messages.headers else None) or ():
-            if name.startswith("ce_") and (text := _text(content, name)) is not None:
-                attributes[name.removeprefix("ce_")] = text
-        if not attributes and value[:1] == b"{":
-            attributes, data = _structured(value, STRUCTURED, decode)  # some producers leave the header out
-        else:
-            data = None
-            _check(attributes)
-            data = decode(value)
+        raise NotCloudEventError(f"no header {CONTENT_TYPE}: {STRUCTURED}+json, and no headers {PREFIX}NAME")
     _check(attributes)
     return identity(attributes["source"], attributes["id"]), data, attributes
 
 
 def identity(source: str, event_id: str) -> str:
-    """One text for both parts; a source is a URI reference, in which a blank cannot occur."""
-    return f"{source} {event_id}"
+    """One text for both parts. A source is a URI reference, in which a blank is written %20."""
+    return f"{source.replace(' ', '%20')} {event_id}"
 
 
-def _structured(value: bytes, kind: str, decode: Callable[[bytes], object]) -> tuple[dict[str, str], object]:
-    encoding = kind.split(";", maxsplit=1)[0].strip()
-    if encoding not in {STRUCTURED, f"{STRUCTURED}+json"}:
-        raise NotCloudEventError(f"{encoding[:64]} is not read; right is {STRUCTURED}+json")
+def _in_headers(messages: Messages, row: int) -> dict[str, str]:
+    attributes = {}
+    for name, content in (messages.headers[row] if messages.headers else None) or ():
+        if name.startswith(PREFIX) and (text := _text(content, name)) is not None:
+            attributes[name.removeprefix(PREFIX)] = text
+    return attributes
+
+
+def _structured(value: bytes, media_type: str, decode: Callable[[bytes], object]) -> tuple[dict[str, str], object]:
+    if media_type not in {STRUCTURED, f"{STRUCTURED}+json"}:
+        raise NotCloudEventError(f"{media_type[:64]} is not read; right is {STRUCTURED}+json")
     try:
         event = read_json(value)
     except BadJsonError as error:

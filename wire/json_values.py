@@ -8,6 +8,7 @@ Which of them a producer meant cannot be known, so a record that repeats a name 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,6 +23,8 @@ MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
 """The longest JSON text of one record, in bytes."""
 
 _DECODER: Final = msgspec.json.Decoder(float_hook=Digits)
+
+_MINUS_ZERO: Final = re.compile(rb"-0(?![0-9.eE])")
 
 
 class BadJsonError(ValueError):
@@ -43,7 +46,8 @@ def read_json(text: bytes, names: Iterable[bytes] = ()) -> Any:
     watched = tuple(names)
     if not watched or b"\\u" in text or any(text.count(name) > 1 for name in watched):
         _refuse_repeated_names(text)
-    return value
+    # msgspec keeps the digits of a number with a point or an exponent; as an integer `-0` loses its sign.
+    return json.loads(text, parse_float=Digits, parse_int=_integer) if _MINUS_ZERO.search(text) else value
 
 
 def quoted_names(paths: Iterable[str]) -> tuple[bytes, ...]:
@@ -60,6 +64,10 @@ def quoted_names(paths: Iterable[str]) -> tuple[bytes, ...]:
 def without_framing(value: bytes) -> bytes:
     """The JSON text of a message, whether it carries a registry's framing or not: no JSON text begins with a zero."""
     return value[HEADER_BYTES:] if value[:1] == b"\0" and len(value) > HEADER_BYTES else value
+
+
+def _integer(digits: str) -> int | Digits:
+    return Digits(digits) if digits == "-0" else int(digits)
 
 
 def _refuse_repeated_names(text: bytes) -> None:

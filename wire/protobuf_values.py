@@ -2,7 +2,8 @@
 
 A field with presence (proto2, `optional`, messages, `oneof`) that is absent has no value; a proto3 scalar without
 presence always has one. Enums are their names, an unknown number is its digits. The well-known types become what they
-mean: Timestamp an ISO time, wrappers their value, Struct and Value plain JSON values.
+mean: Timestamp an ISO time, wrappers their value, Struct and Value plain JSON values. A map has no order of its own, and
+is sorted by its keys: the same bytes give the same text in every process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, json_format, messag
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from wire.decimals import exact_float32
+from wire.logical import exact_float32
 from wire.records import NESTED_TEXT_DEPTH_MAX, Digits
 
 _WRAPPERS: Final = frozenset(
@@ -127,7 +128,7 @@ def _converter(field: FieldDescriptor) -> Callable[[Any, int], Any]:
         value_of = _single(kind.fields_by_name["value"])
         key_of = _single(kind.fields_by_name["key"])
         return lambda entries, depth: {
-            _key_text(key_of(key, depth)): value_of(entries[key], depth + 1) for key in entries
+            _key_text(key_of(key, depth)): value_of(entries[key], depth + 1) for key in sorted(entries)
         }
     single = _single(field)
     if _is_repeated(field):
@@ -168,7 +169,7 @@ def _scalar(field: FieldDescriptor) -> Callable[[Any, int], Any]:
 
 
 def _struct(message: Any) -> dict[str, Any]:
-    return {name: _value(part) for name, part in message.fields.items()}
+    return {name: _value(message.fields[name]) for name in sorted(message.fields)}
 
 
 def _list(message: Any) -> list[Any]:

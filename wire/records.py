@@ -22,7 +22,7 @@ import polars as pl
 from schemas.errors import ReconError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 PATH_CHARACTERS_MAX = 500
 """The longest path, in characters."""
@@ -141,7 +141,16 @@ def as_text(value: object) -> str | None:
     for kind, write in _WRITERS.items():
         if isinstance(value, kind):
             return write(value)
-    return json.dumps(_plain(value, 0), ensure_ascii=False, separators=(",", ":"))
+    return json_text(value)
+
+
+def json_text(value: object) -> str:
+    """A value as compact JSON: numbers with the digits they have, members in their order, text unescaped.
+
+    What JSON has no number for (an infinity, NaN), dates and times are text. More than NESTED_TEXT_DEPTH_MAX levels are
+    shown as "...".
+    """
+    return "".join(_json(value, 0))
 
 
 def kind_of(value: object) -> str:
@@ -203,16 +212,35 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 )
 
 
-def _plain(value: object, depth: int) -> object:
+def _json(value: object, depth: int) -> Iterator[str]:
     if depth > NESTED_TEXT_DEPTH_MAX:
-        return "..."
-    if isinstance(value, MappingType):
-        return {str(name): _plain(part, depth + 1) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part, depth + 1) for part in value]
-    if value is None or isinstance(value, bool | int):
-        return value
-    return as_text(value)
+        yield '"..."'
+    elif isinstance(value, MappingType):
+        before = "{"
+        for name, part in value.items():
+            yield f"{before}{_quoted(str(name))}:"
+            yield from _json(part, depth + 1)
+            before = ","
+        yield "}" if before == "," else "{}"
+    elif isinstance(value, list | tuple):
+        before = "["
+        for part in value:
+            yield before
+            yield from _json(part, depth + 1)
+            before = ","
+        yield "]" if before == "," else "[]"
+    else:
+        text = as_text(value)
+        bare = isinstance(value, bool) or (kind_of(value) in _NUMBERS and text is not None and _JSON_NUMBER.match(text))
+        yield "null" if text is None else text if bare else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+_NUMBERS = frozenset({"number", "decimal"})
+_JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 
 
 class TextRecords:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import math
 import random
+import struct
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    field_mask_pb2,
+    json_format,
+    message_factory,
+    struct_pb2,
+    timestamp_pb2,
+    wrappers_pb2,
+)
+from google.protobuf.message import Message
 
 from schemas.errors import DeadLetterReason, IncompatibleSchemaError, RegistryUnavailableError
 from wire.cloudevents import identity
+from wire.debezium import row_key
 from wire.decoding import BareProtobuf, Decoder, FramedProtobuf, JsonEncoding, UnreadableError
 from wire.framing import framed, message_indexes, with_indexes
 from wire.json_values import BadJsonError, quoted_names, read_json
@@ -38,6 +53,8 @@ def batch(*values: bytes | None, headers: Any = ()) -> Messages:
         (b"1e2", "1e2"),
         (b"0.1", "0.1"),
         (b"-0.0", "-0.0"),
+        (b"-0", "-0"),
+        (b"-0e1", "-0e1"),
         (b"1E400", "1E400"),
     ],
 )
@@ -168,6 +185,109 @@ def test_a_debezium_decimal_that_cannot_be_read_is_a_reject() -> None:
     assert values.values == [{"amt": None}]
 
 
+CONNECT_DECIMAL = {"type": "bytes", "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "2"}}
+CONNECT_DATE = {"type": "int32", "name": "io.debezium.time.Date"}
+
+
+def struct_of(field: str, **columns: Any) -> dict[str, Any]:
+    return {"type": "struct", "field": field, "fields": [{**kind, "field": name} for name, kind in columns.items()]}
+
+
+DATED = struct_of("", d=CONNECT_DATE)
+
+
+def test_what_connects_schema_says_holds_in_nested_values_too() -> None:
+    schema = struct_of(
+        "",
+        after=struct_of(
+            "after",
+            fees={"type": "array", "items": CONNECT_DECIMAL},
+            by_kind={"type": "map", "keys": {"type": "string"}, "values": CONNECT_DECIMAL},
+            by_number={"type": "map", "keys": {"type": "int32"}, "values": CONNECT_DECIMAL},
+            inner=struct_of("inner", amt=CONNECT_DECIMAL, list={"type": "array", "items": DATED}),
+            amt=CONNECT_DECIMAL,
+            due=CONNECT_DATE,
+            at={"type": "int32", "name": "org.apache.kafka.connect.data.Time"},
+            micro={"type": "int64", "name": "io.debezium.time.MicroTime"},
+            stamp={"type": "int64", "name": "io.debezium.time.MicroTimestamp"},
+            until=CONNECT_DATE,
+        ),
+    )  # fmt: skip
+    row = {
+        "fees": ["BNI=", None],
+        "by_kind": {"a": "BNI="},
+        "by_number": [[1, "BNI="]],
+        "inner": {"amt": "BNI=", "list": [{"d": 19_782}, None], "other": "BNI="},
+        "amt": 12.340,
+        "due": 19_782,
+        "at": 3_723_004,
+        "micro": 3_723_000_004,
+        "stamp": 1_700_000_000_000_001,
+        "until": 2**31 - 1,
+        "new": 1,
+    }
+    (found,) = DEBEZIUM.decode(batch(change("c", None, row, schema))).values
+    assert found == {
+        "fees": [Decimal("12.34"), None],
+        "by_kind": {"a": Decimal("12.34")},
+        "by_number": [[1, Decimal("12.34")]],
+        "inner": {"amt": Decimal("12.34"), "list": [{"d": date(2024, 2, 29)}, None], "other": "BNI="},
+        "amt": "12.34",
+        "due": date(2024, 2, 29),
+        "at": time(1, 2, 3, 4_000),
+        "micro": time(1, 2, 3, 4),
+        "stamp": 1_700_000_000_000_001,
+        "until": 2**31 - 1,
+        "new": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("wire", "scale"),
+    [("", "2"), ("A", "2"), ("BNI=", "x"), ("BNI=", "401"), (base64.b64encode(b"\x7f" * 2000).decode(), "2")],
+    ids=["no-bytes", "no-base64", "no-scale", "scale-too-large", "too-long"],
+)
+def test_a_decimal_that_cannot_be_is_a_reject_and_nothing_worse(wire: str, scale: str) -> None:
+    schema = decimal_schema("org.apache.kafka.connect.data.Decimal", scale)
+    values = DEBEZIUM.decode(batch(change("c", None, {"amt": wire}, schema)))
+    assert [reject.row for reject in values.rejects] == [0]
+
+
+def keyed(payload: str) -> bytes:
+    return b'{"schema": {"type": "struct"}, "payload": ' + payload.encode() + b"}"
+
+
+@pytest.mark.parametrize(
+    ("key", "format_", "text"),
+    [
+        pytest.param(None, "json", None, id="none"),
+        pytest.param(keyed('{ "b" : 1.10, "a": "é\\n" , "c": [ -0, null, true, 1E2 ] }'), "json",
+                     '{"b":1.10,"a":"é\\n","c":[-0,null,true,1E2]}', id="payload"),
+        pytest.param(keyed("12.50"), "json", "12.50", id="payload-number"),
+        pytest.param(keyed("123456789012345678901234567890"), "json", "123456789012345678901234567890", id="large"),
+        pytest.param(keyed('"A 1"'), "json", "A 1", id="payload-text"),
+        pytest.param(keyed("false"), "json", "false", id="payload-boolean"),
+        pytest.param(keyed("null"), "json", None, id="payload-null"),
+        pytest.param(keyed('"a\\u0000b"'), "json", "0x" + keyed('"a\\u0000b"').hex(), id="payload-with-nul"),
+        pytest.param(b'{"id": 1}', "json", '{"id": 1}', id="json-without-schema"),
+        pytest.param(b'{"payload": 1}', "json", '{"payload": 1}', id="payload-alone"),
+        pytest.param(keyed("1"), "avro", keyed("1").decode(), id="another-format"),
+        pytest.param(b"R 1", "json", "R 1", id="text"),
+        pytest.param(b"", "json", "", id="empty"),
+        pytest.param(b"\x00\x00\x00\x00\x07\x02", "avro", "0x000000000702", id="framed"),
+        pytest.param(b"\xff\xfe", "json", "0xfffe", id="no-text"),
+        pytest.param(b"x" * 256, "json", "x" * 256, id="longest"),
+    ],
+)  # fmt: skip
+def test_a_key_names_its_row(key: bytes | None, format_: str, text: str | None) -> None:
+    assert row_key(key, format_) == text
+
+
+@pytest.mark.parametrize("key", [b"x" * 257, "é".encode() * 129, b"\xff" * 128, keyed('"' + "x" * 257 + '"')])
+def test_a_long_key_is_known_by_its_digest(key: bytes) -> None:
+    assert row_key(key, "json") == "sha256:" + hashlib.sha256(key).hexdigest()
+
+
 # --- CloudEvents
 
 EVENTS = Decoder(JsonEncoding(), "cloudevents")
@@ -190,6 +310,33 @@ def test_a_structured_event_has_them_in_its_value() -> None:
     assert values.identities == [identity("/switch", "7")] * 3
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/cloudevents",
+        "application/cloudevents+json",
+        "Application/CloudEvents+JSON",
+        "APPLICATION/CLOUDEVENTS+JSON;CHARSET=utf-8",
+        "application/cloudevents+json ; charset=UTF-8; profile=x",
+    ],
+)
+def test_a_content_type_has_any_case_and_parameters(content_type: str) -> None:
+    event = b'{"specversion":"1.0","id":"7","source":"/switch","type":"payment","data":{"amt":1.10}}'
+    headers = [("content-type", content_type.encode()), ("ce_id", b"another")]
+    values = EVENTS.decode(batch(event, headers=[headers]))
+    assert values.values == [{"amt": "1.10"}]
+    assert values.identities == [identity("/switch", "7")]
+
+
+def test_the_content_type_of_a_binary_event_is_that_of_its_data() -> None:
+    values = EVENTS.decode(batch(b'{"amt":1.10}', headers=[[("content-type", b"Application/JSON"), *ATTRIBUTES]]))
+    assert values.values == [{"amt": "1.10"}]
+
+
+def test_source_and_id_cannot_be_taken_for_another_pair() -> None:
+    assert identity("a b", "c") != identity("a", "b c")
+
+
 def test_what_is_no_cloud_event_is_rejected() -> None:
     structured = [("content-type", b"application/cloudevents+json")]
     values = EVENTS.decode(
@@ -200,6 +347,7 @@ def test_what_is_no_cloud_event_is_rejected() -> None:
             b"{}",
             b'{"amt":1}',
             b"{",
+            b"x",
             headers=[
                 None,
                 ATTRIBUTES[1:],
@@ -207,11 +355,12 @@ def test_what_is_no_cloud_event_is_rejected() -> None:
                 [("content-type", b"application/cloudevents+avro")],
                 [("ce_specversion", b"0.3"), *ATTRIBUTES[1:]],
                 structured,
+                [("content-type", b"Application/CloudEvents-Batch+JSON; charset=utf-8")],
             ],
         )
     )
     assert values.values == []
-    assert [reject.row for reject in values.rejects] == [0, 1, 2, 3, 4, 5]
+    assert [reject.row for reject in values.rejects] == [0, 1, 2, 3, 4, 5, 6]
 
 
 # --- Protobuf
@@ -328,6 +477,86 @@ def test_message_indexes_are_those_of_the_framing() -> None:
     for bad in (b"", b"\x01", b"\x02\x01", b"\x80" * 11, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"):
         with pytest.raises(ValueError, match=r"number|index"):
             message_indexes(bad)
+
+
+def known_types() -> ProtobufSchema:
+    """A message of the well-known types and of a float."""
+    field = descriptor_pb2.FieldDescriptorProto
+    main = descriptor_pb2.FileDescriptorProto(name="known.proto", syntax="proto3")
+    files = [timestamp_pb2.DESCRIPTOR, struct_pb2.DESCRIPTOR, field_mask_pb2.DESCRIPTOR, wrappers_pb2.DESCRIPTOR]
+    main.dependency.extend(file.name for file in files)
+    known = main.message_type.add(name="Known")
+    names = ["Timestamp", "Struct", "Value", "FieldMask", "FloatValue"]
+    for number, name in enumerate(names, 1):
+        kind = f".google.protobuf.{name}"
+        known.field.add(name=name.lower(), number=number, type=field.TYPE_MESSAGE, type_name=kind, label=1)
+    known.field.add(name="rate", number=6, type=field.TYPE_FLOAT, label=1)
+    imports = []
+    for file in files:
+        proto = descriptor_pb2.FileDescriptorProto()
+        file.CopyToProto(proto)
+        imports.append(proto)
+    return ProtobufSchema(descriptor_pb2.FileDescriptorSet(file=[*imports, main]).SerializeToString())
+
+
+def length_framed(number: int, message: Message) -> bytes:
+    body = message.SerializeToString()
+    return bytes([number << 3 | 2, len(body)]) + body
+
+
+STRUCT = json_format.ParseDict({"c": "x", "b": 2, "a": [1, None, {"b": True}]}, struct_pb2.Struct())
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "value", "text"),
+    [
+        pytest.param(
+            length_framed(1, timestamp_pb2.Timestamp(seconds=1, nanos=123_456_789)),
+            "timestamp",
+            "1970-01-01T00:00:01.123456789Z",
+            "1970-01-01T00:00:01.123456789Z",
+            id="time",
+        ),
+        pytest.param(
+            length_framed(2, STRUCT),
+            "struct",
+            {"a": [1.0, None, {"b": True}], "c": "x"},
+            '{"a":[1,null,{"b":true}],"c":"x"}',
+            id="struct",
+        ),
+        pytest.param(
+            length_framed(3, struct_pb2.Value(number_value=math.inf)), "value", math.inf, "inf", id="infinity"
+        ),
+        pytest.param(length_framed(3, struct_pb2.Value(number_value=0.1)), "value", 0.1, "0.1", id="number"),
+        pytest.param(length_framed(3, struct_pb2.Value()), "value", None, None, id="value-of-no-kind"),
+        pytest.param(
+            length_framed(4, field_mask_pb2.FieldMask(paths=["a_b", "aB"])), "fieldmask", "a_b,aB", "a_b,aB", id="mask"
+        ),
+        pytest.param(
+            length_framed(5, wrappers_pb2.FloatValue(value=0.1)), "floatvalue", Decimal("0.1"), "0.1", id="wrapped"
+        ),
+        pytest.param(b"", "rate", Decimal(0), "0", id="zero"),
+        pytest.param(b"\x35" + struct.pack("<f", -0.0), "rate", Decimal("-0"), "-0", id="minus-zero"),
+        pytest.param(b"\x35" + struct.pack("<f", 2.5), "rate", Decimal("2.5"), "2.5", id="float"),
+        pytest.param(b"\x35" + struct.pack("<f", 1e10), "rate", Decimal(10**10), "10000000000", id="large"),
+    ],
+)
+def test_well_known_types_are_what_they_mean(body: bytes, name: str, value: object, text: str | None) -> None:
+    (found,) = Decoder(BareProtobuf(known_types(), "Known")).decode(batch(body)).values
+    assert found[name] == value  # type: ignore[index]
+    assert as_text(found[name]) == text  # type: ignore[index]
+
+
+@pytest.mark.parametrize("time", [{"seconds": 2**62}, {"seconds": 1, "nanos": -5}], ids=["seconds", "nanos"])
+def test_a_protobuf_time_that_no_calendar_has_is_malformed_with_and_without_framing(time: dict[str, int]) -> None:
+    body = length_framed(1, timestamp_pb2.Timestamp(**time))
+    bare = Decoder(BareProtobuf(known_types(), "Known")).decode(batch(body, b""))
+    with_framing = Decoder(FramedProtobuf({7: known_types()}.get)).decode(
+        batch(framed(7, b"\0" + body), framed(7, b"\0"))
+    )
+    for values in (bare, with_framing):
+        assert [(reject.row, reject.reason) for reject in values.rejects] == [(0, DeadLetterReason.MALFORMED)]
+        assert values.rows == [1]
 
 
 def test_random_bytes_are_values_or_rejects_and_nothing_else() -> None:

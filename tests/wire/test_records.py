@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import polars as pl
@@ -56,7 +57,14 @@ def test_a_path_that_cannot_be_read_is_an_error(path: str) -> None:
         (float("nan"), "nan"),
         (b"B1", "B1"),
         (b"\xff", None),
-        ([1, "a", Decimal("2.50")], '[1,"a","2.50"]'),
+        ([1, "a", Decimal("2.50")], '[1,"a",2.50]'),
+        (
+            {"a": [Digits("-0"), Digits("1.10"), "1.10", 0.0, 3.0, 1e22, -0.0]},
+            '{"a":[-0,1.10,"1.10",0,3,10000000000000000000000,-0]}',
+        ),
+        ([float("inf"), float("nan"), Decimal("NaN"), Decimal("1E+500")], '["inf","nan","NaN",1E+500]'),
+        ([True, None, 'é"\n', b"B", b"\xff", date(2024, 2, 29)], '[true,null,"é\\"\\n","B",null,"2024-02-29"]'),
+        ({"a": {}, "b": [], "c": [[]], "d": [{}]}, '{"a":{},"b":[],"c":[[]],"d":[{}]}'),
         ({"a": None}, '{"a":null}'),
     ],
 )

@@ -1,8 +1,9 @@
-"""Numbers of binary encodings as exact decimals."""
+"""What the logical types of binary encodings and of Kafka Connect mean, exactly."""
 
 from __future__ import annotations
 
 import math
+from datetime import date, time
 from decimal import Decimal
 from typing import Final
 
@@ -16,6 +17,9 @@ DECIMAL_SCALE_MAX: Final = 400
 
 VARIABLE_DECIMAL_NAME: Final = "io.debezium.data.VariableScaleDecimal"
 """Debezium's record of `scale` and `value`, for columns whose decimals have no scale in common."""
+
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_DAY_US: Final = 86_400_000_000
 
 
 class BadDecimalError(ValueError):
@@ -38,3 +42,26 @@ def exact_float32(value: float) -> Decimal | float:
     Infinities and NaN, which no decimal stands for, come back as they are.
     """
     return Decimal(str(np.float32(value)).removesuffix(".0")) if math.isfinite(value) else value
+
+
+def date_of_days(days: int) -> date | int:
+    """The date so many days after 1970-01-01.
+
+    Beyond the years 1 to 9999 the number comes back: PostgreSQL's `infinity` is such a date, and a record that has one
+    in a column that nobody reads is a good record.
+    """
+    return date.fromordinal(_EPOCH_DAY + days) if 0 < _EPOCH_DAY + days <= date.max.toordinal() else days
+
+
+def time_of_ms(ms: int) -> time | int:
+    """The time of day so many milliseconds after midnight; outside a day, which MySQL allows, the number."""
+    found = time_of_us(ms * 1000)
+    return ms if isinstance(found, int) else found
+
+
+def time_of_us(us: int) -> time | int:
+    """The time of day so many microseconds after midnight; outside a day, which MySQL allows, the number."""
+    if not 0 <= us < _DAY_US:
+        return us
+    seconds, rest = divmod(us, 1_000_000)
+    return time(seconds // 3600, seconds // 60 % 60, seconds % 60, rest)
