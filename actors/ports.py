@@ -19,6 +19,7 @@ from schemas.events import SourceSpec
 from schemas.rules import RuleSet
 
 TopicPartition = tuple[str, int]
+Headers = Sequence[tuple[str, bytes | None]]
 
 # A whole event as it enters the log: EVENT_SCHEMA and the fields that matching does not need.
 LOG_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -197,7 +198,8 @@ class Polled:
     offsets: npt.NDArray[np.int64]
     arrivals_ms: npt.NDArray[np.int64]
     values: Sequence[bytes | None]
-    key_of: Callable[[int], bytes | None]  # asked only for records that are set aside
+    key_of: Callable[[int], bytes | None]  # asked only where it is needed: a call a record is dear
+    headers_of: Callable[[int], Headers | None] = lambda _row: None
 
     @classmethod
     def of(
@@ -207,6 +209,7 @@ class Polled:
         arrivals_ms: Sequence[int],
         values: Sequence[bytes | None],
         key_of: Callable[[int], bytes | None],
+        headers_of: Callable[[int], Headers | None] = lambda _row: None,
     ) -> Self:
         """From the partition of each record, and lists beside it."""
         places = {key: place for place, key in enumerate(dict.fromkeys(origins))}
@@ -217,6 +220,19 @@ class Polled:
             arrivals_ms=np.array(arrivals_ms, dtype=np.int64),
             values=values,
             key_of=key_of,
+            headers_of=headers_of,
+        )
+
+    def only(self, rows: npt.NDArray[np.intp]) -> Polled:
+        """Some of the records, by their indexes, in the order of these."""
+        return Polled(
+            partitions=self.partitions,
+            origin=self.origin[rows],
+            offsets=self.offsets[rows],
+            arrivals_ms=self.arrivals_ms[rows],
+            values=[self.values[row] for row in rows],
+            key_of=lambda row: self.key_of(int(rows[row])),
+            headers_of=lambda row: self.headers_of(int(rows[row])),
         )
 
 

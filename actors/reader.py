@@ -19,8 +19,8 @@ import os
 import threading
 import time
 import zlib
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -43,6 +43,7 @@ from actors.ports import (
     Ticket,
     TopicPartition,
 )
+from actors.readings import CanonicalTopic, Reading, Readings, ReadingsOf
 from schemas.errors import (
     GapError,
     KafkaUnavailableError,
@@ -52,11 +53,15 @@ from schemas.errors import (
     TransientError,
 )
 from schemas.events import KEY_GROUPS, SourceSpec, key_group_of_position
-from wire.events import SOURCE_SYMBOLS, SchemaLookup, decode_batch, validate
-from wire.messages import Reject
+from schemas.rules import RULES_AGE_MS_MAX
+from sources.streams import Batch as TopicBatch
+from wire.events import decode_batch, validate
+from wire.messages import Messages, Reject
 
 HALTED: Final = "halted"  # what a reader's trouble begins with that only an operator can end
+Kept = tuple[pl.DataFrame, list[DeadLetter]]  # events (SENT_SCHEMA) and dead letters of some records
 SENT_SCHEMA: Final = {name: dtype for name, dtype in LOG_SCHEMA.items() if name != "seq"}
+_NO_TOPIC: Final = CanonicalTopic(0, 0)  # where there is no record, nobody looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class ReaderStatus:
     last_turn_ms: int
     trouble: str
     partitions: Sequence[PartitionStatus]
+    skipped: Mapping[str, int]  # records that are no event and no dead letter, by what they are
 
 
 class PartitionReader:
@@ -125,26 +131,23 @@ class PartitionReader:
         options: ReaderOptions,
         sources: Sequence[SourceSpec],
         log: EventLog,
-        lookup: SchemaLookup,
+        readings: ReadingsOf,
         shards: Sequence[ShardClient],
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         on_end: Callable[[], None] = lambda: None,
         incarnations: Callable[[], Mapping[str, Incarnation]] = dict,
     ) -> None:
-        """`on_end` is called when `run` ends: let go what `lookup` holds. `incarnations` asks the ledger of its topics.
+        """`readings` says how records are read, by version; it is asked again as time goes on.
 
-        Raises ValueError for a source that the event schema cannot name.
+        `on_end` is called when `run` ends: let go what the readings hold. `incarnations` asks the ledger of its topics.
         """
-        for source in sources:
-            if source.name not in SOURCE_SYMBOLS:
-                raise ValueError(f"source {source.name} is not a symbol of the event schema {SOURCE_SYMBOLS}")
         self._options = options
         self._assigned = options.partitions  # what is to be read from the next turn of `run` on
         self._sources = tuple(sources)
-        self._source_of = {source.topic: index for index, source in enumerate(sources)}
-        self._symbol_of = {source.topic: SOURCE_SYMBOLS.index(source.name) for source in sources}
         self._log = log
-        self._lookup = lookup
+        self._ask_readings = readings
+        self._readings: Readings | None = None
+        self._readings_ms = 0
         self._shards = tuple(shards)
         self._now_ms = now_ms
         self._on_end = on_end
@@ -166,6 +169,7 @@ class PartitionReader:
         self._events = {source.name: 0 for source in sources}
         self._last_arrival_ms = {source.name: 0 for source in sources}
         self._dead_letters = 0
+        self._skipped: Counter[str] = Counter()
         self._last_turn_ms = now_ms()
         self._trouble = "starting"
         self._stopping = threading.Event()
@@ -248,6 +252,7 @@ class PartitionReader:
                 PartitionStatus(*key, self._next.get(key, -1), self._ends.get(key, -1), self._watermarks.get(key, 0))
                 for key in self._options.partitions
             ],
+            skipped=dict(self._skipped),
         )
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -278,7 +283,7 @@ class PartitionReader:
         self._next = {}
         for key in wanted:
             position = min(positions.get(key, first[key]) for positions in known)
-            if position < first[key] and self._skipped(key) < first[key]:
+            if position < first[key] and self._given_up(key) < first[key]:
                 raise LostRecordsError(*key, position, first[key])
             self._next[key] = position
         # What was given up as lost is covered by the first range, so shards see no gap.
@@ -286,7 +291,7 @@ class PartitionReader:
         self._ends = self._log.ends(wanted)
         self._logger.info("located", lag=sum(self._ends[key] - max(self._next[key], first[key]) for key in wanted))
 
-    def _skipped(self, key: TopicPartition) -> int:
+    def _given_up(self, key: TopicPartition) -> int:
         """The offset below which nothing can be read any more, by an operator's decision.
 
         That is what an earlier topic of this name had beyond a shard's position, and what the operator gave up.
@@ -331,29 +336,91 @@ class PartitionReader:
         """Decode and check a poll; ranges cover every record read, good or bad."""
         if not polled.values:
             return self._ranges(polled), pl.DataFrame(schema=SENT_SCHEMA), []
+        kept: list[Kept] = []
+        for reading, rows in self._readings_at(polled.arrivals_ms):
+            kept += self._read(reading, polled if rows is None else polled.only(rows))
+        frames = [events for events, _ in kept if len(events)]
+        letters = [letter for _, some in kept for letter in some]
+        self._dead_letters += len(letters)
+        events = frames[0] if len(frames) == 1 else pl.concat([pl.DataFrame(schema=SENT_SCHEMA), *frames])
+        return self._ranges(polled), events, letters
+
+    def _readings_at(self, arrivals_ms: npt.NDArray[np.int64]) -> Iterator[tuple[Reading, npt.NDArray[np.intp] | None]]:
+        """Versions with their records. None is read by what was asked more than RULES_AGE_MS_MAX before it arrived."""
+        latest = int(arrivals_ms.max())
+        if self._readings is None or latest >= self._readings_ms + RULES_AGE_MS_MAX:
+            asked_ms = self._now_ms()
+            self._readings = self._ask_readings()
+            self._readings_ms = max(asked_ms, latest - RULES_AGE_MS_MAX + 1)
+        return self._readings.at(arrivals_ms)
+
+    def _read(self, reading: Reading, polled: Polled) -> Iterator[Kept]:
+        """Events and dead letters of records under one version, by topic; those of recon's own records together."""
+        own = [topic in reading.canonical for topic, _ in polled.partitions]
+        if all(own):
+            yield self._read_canonical(reading, polled)
+            return
+        places = polled.origin
+        if any(own):
+            rows = np.flatnonzero(np.array(own)[places])
+            if len(rows):
+                yield self._read_canonical(reading, polled.only(rows))
+        for topic in dict.fromkeys(topic for topic, _ in polled.partitions if topic not in reading.canonical):
+            rows = np.flatnonzero(np.array([name == topic for name, _ in polled.partitions])[places])
+            if topic in reading.mapped and len(rows):
+                yield self._read_mapped(reading, topic, polled.only(rows))
+            else:
+                self._skipped["unconfigured_topic"] += len(rows)
+
+    def _read_canonical(self, reading: Reading, polled: Polled) -> Kept:
+        """Events of topics that have recon's own records."""
         origin, arrivals = polled.origin, polled.arrivals_ms
-        owners = np.array([self._symbol_of[topic] for topic, _ in polled.partitions], dtype=np.uint8)[origin]
-        decoded = validate(decode_batch(polled.values, self._lookup), owners, arrivals)
+        topics = [reading.canonical.get(topic, _NO_TOPIC) for topic, _ in polled.partitions]
+        owners = np.array([topic.position for topic in topics], dtype=np.uint8)[origin]
+        decoded = validate(decode_batch(polled.values, reading.lookup), owners, arrivals, reading.names)
         rows = decoded.events["row"].to_numpy()
         # An accepted event's source owns the topic that it came by.
-        sources = np.array([self._source_of[topic] for topic, _ in polled.partitions], dtype=np.uint8)[origin[rows]]
+        sources = np.array([topic.source for topic in topics], dtype=np.uint8)[origin[rows]]
+        columns: dict[str, pl.Expr | pl.Series] = {"source": pl.Series(sources), "attributes": pl.lit(None, pl.String)}
+        return self._kept(polled, decoded.events, columns, decoded.rejects)
+
+    def _read_mapped(self, reading: Reading, topic: str, polled: Polled) -> Kept:
+        """Events of one topic that is read by a mapping."""
+        size = range(len(polled.values))
+        partitions = np.array([partition for _, partition in polled.partitions], dtype=np.int64)[polled.origin]
+        messages = Messages(
+            topic,
+            polled.values,
+            [polled.key_of(row) for row in size],
+            [polled.headers_of(row) for row in size],
+            polled.arrivals_ms.tolist(),
+        )
+        found = reading.mapped[topic].read(TopicBatch(messages, partitions, polled.offsets, polled.arrivals_ms))
+        self._skipped.update(found.skipped)
+        return self._kept(polled, found.events, {}, found.rejects)
+
+    def _kept(
+        self, polled: Polled, decoded: pl.DataFrame, columns: Mapping[str, pl.Expr | pl.Series], rejects: list[Reject]
+    ) -> Kept:
+        """Decoded rows with what their records' places say, and dead letters of what was set aside."""
+        rows = decoded["row"].to_numpy()
+        origin, arrivals = polled.origin[rows], polled.arrivals_ms[rows]
         numbers = np.array([partition for _, partition in polled.partitions], dtype=np.int32)
-        ids = [zlib.crc32(txn_id) % KEY_GROUPS for txn_id in decoded.events["txn_id"].cast(pl.Binary).to_list()]
+        ids = [zlib.crc32(txn_id) % KEY_GROUPS for txn_id in decoded["txn_id"].cast(pl.Binary).to_list()]
         events = collected(
-            decoded.events.lazy()
+            decoded.lazy()
             .with_columns(
                 pl.col("currency").cast(CURRENCY),
-                source=pl.Series(sources),
                 key_group=pl.Series(ids, dtype=pl.Int16),
-                arrival=pl.Series(arrivals[rows]),
-                partition=pl.Series(numbers[origin[rows]]),
+                arrival=pl.Series(arrivals),
+                partition=pl.Series(numbers[origin]),
                 offset=pl.Series(polled.offsets[rows]),
+                **columns,
             )
             .select(SENT_SCHEMA.keys())
         )
-        letters = [self._letter(polled, reject) for reject in decoded.rejects]
-        self._count(sources, arrivals[rows], len(letters))
-        return self._ranges(polled), events, letters
+        self._count(events["source"].to_numpy(), arrivals)
+        return events, [self._letter(polled, reject) for reject in rejects]
 
     def _letter(self, polled: Polled, reject: Reject) -> DeadLetter:
         topic, partition = polled.partitions[polled.origin[reject.row]]
@@ -370,14 +437,13 @@ class PartitionReader:
             payload=polled.values[reject.row],
         )
 
-    def _count(self, sources: npt.NDArray[np.uint8], arrivals_ms: npt.NDArray[np.int64], dead_letters: int) -> None:
+    def _count(self, sources: npt.NDArray[np.uint8], arrivals_ms: npt.NDArray[np.int64]) -> None:
         """Move the counters that `status` tells on."""
         for source, count in enumerate(np.bincount(sources)):
             if count:
                 name = self._sources[source].name
                 self._events[name] += int(count)
                 self._last_arrival_ms[name] = int(arrivals_ms[sources == source].max())
-        self._dead_letters += dead_letters
 
     def _ranges(self, polled: Polled) -> list[OffsetRange]:
         """What this poll covers: from where each partition stood to behind its last record.

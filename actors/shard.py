@@ -226,9 +226,8 @@ class MatcherShard:
             key = (covered.topic, covered.partition)
             position = self._positions.get(key, covered.start)
             if covered.start < position:
-                source = self._source_id(covered.topic)
                 repeated = (
-                    (pl.col("source") == source)
+                    pl.col("source").is_in(self._source_ids(covered.topic))
                     & (pl.col("partition") == covered.partition)
                     & (pl.col("offset") < position)
                 )
@@ -294,8 +293,8 @@ class MatcherShard:
             watermarks.append(min(heard, default=0))
         return watermarks
 
-    def _source_id(self, topic: str) -> int:
-        return next(index for index, source in enumerate(self._sources) if source.topic == topic)
+    def _source_ids(self, topic: str) -> list[int]:
+        return [index for index, source in enumerate(self._sources) if source.topic == topic]
 
     def _refresh_rules(self, batch: Batch) -> None:
         """Never judge an event by rules that were read more than RULES_AGE_MS_MAX before it arrived."""

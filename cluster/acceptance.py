@@ -1,54 +1,67 @@
-"""Would the pipeline accept this record now? Asked of the engine's own codec, with the registry of today."""
+"""Would the pipeline accept this record now? Asked of the readers' own code, with configuration and registry of now."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from actors.adapters.registry import SchemaCache
+from actors.readings import CanonicalTopic, Reading
 from api.ports import Refusal
 from api.problems import UnavailableError
-from schemas.errors import RegistryUnavailableError
+from cluster.reading_versions import LedgerReadings
+from schemas.errors import RegistryUnavailableError, StoreUnavailableError
 from schemas.events import SourceSpec
-from wire.events import SOURCE_SYMBOLS, decode_batch, validate
+from sources.streams import Batch
+from wire.events import decode_batch, validate
+from wire.messages import Messages, Reject
 
 
 class Acceptance:
-    """An Examiner (api.ports). It connects at the first question: most replicas never ask one."""
+    """An Examiner (api.ports). It connects for each question: most replicas never ask one, and none asks often."""
 
-    def __init__(self, registry: Mapping[str, Any], sources: Sequence[SourceSpec]) -> None:
-        """`registry` is SchemaRegistryClient's configuration."""
+    def __init__(self, registry: Mapping[str, Any], sources: Sequence[SourceSpec], postgres: Mapping[str, Any]) -> None:
+        """`registry` is SchemaRegistryClient's configuration, `sources` the built-in ones, `postgres` asyncpg's."""
         self._registry = registry
-        self._owners = {source.topic: SOURCE_SYMBOLS.index(source.name) for source in sources}
-        self._lookup: SchemaCache | None = None
+        self._sources = tuple(sources)
+        self._postgres = postgres
 
     async def __call__(self, topic: str, payload: bytes | None) -> Refusal | None:
-        """Why it would be set aside again, or None. Raises UnavailableError when the registry does not answer."""
+        """Why it would be set aside again, or None. Raises UnavailableError when registry or ledger do not answer."""
         return await asyncio.to_thread(self._examine, topic, payload)
 
     def close(self) -> None:
-        """Let the connection go."""
-        if self._lookup is not None:
-            self._lookup.close()
+        """Nothing is held between questions."""
 
     def _examine(self, topic: str, payload: bytes | None) -> Refusal | None:
-        if topic not in self._owners:
-            return Refusal("unknown_topic", f"no source is configured for {topic}")
-        if self._lookup is None:
-            # A clock that stands still beyond all times: "no such schema" is never believed twice, because people
-            # register what was missing and then come here.
-            self._lookup = SchemaCache(self._registry, now_s=lambda: math.inf)
-        arrival = np.array([time.time_ns() // 1_000_000], dtype=np.int64)
-        owner = np.array([self._owners[topic]], dtype=np.uint8)
+        # Made anew for every question: "no such schema" must not be believed twice, because people register what was
+        # missing and then come here.
+        readings = LedgerReadings(self._postgres, self._registry, self._sources)
+        arrivals = np.array([time.time_ns() // 1_000_000], dtype=np.int64)
         try:
-            judged = validate(decode_batch([payload], self._lookup), owner, arrival)
+            ((reading, _),) = readings().at(arrivals)
+            rejects = _rejects(reading, topic, payload, arrivals)
         except RegistryUnavailableError as error:
             raise UnavailableError("The schema registry does not answer.") from error
-        if not judged.rejects:
-            return None
-        return Refusal(judged.rejects[0].reason.value, judged.rejects[0].detail)
+        except StoreUnavailableError as error:
+            raise UnavailableError("The database does not answer.") from error
+        finally:
+            readings.close()
+        if rejects is None:
+            return Refusal("unknown_topic", f"no source is configured for {topic}")
+        return Refusal(rejects[0].reason.value, rejects[0].detail) if rejects else None
+
+
+def _rejects(reading: Reading, topic: str, payload: bytes | None, arrivals: Any) -> list[Reject] | None:
+    """What is wrong with a record of a topic; None where no source reads the topic."""
+    if topic in reading.canonical:
+        owner: CanonicalTopic = reading.canonical[topic]
+        owners = np.array([owner.position], dtype=np.uint8)
+        return validate(decode_batch([payload], reading.lookup), owners, arrivals, reading.names).rejects
+    if topic in reading.mapped:
+        zeros = np.zeros(1, dtype=np.int64)
+        return reading.mapped[topic].read(Batch(Messages(topic, [payload]), zeros, zeros, arrivals)).rejects
+    return None

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from cluster.settings import read_settings
-from schemas.events import DEFAULT_SOURCES
 from sources.config.models import ReconciliationConfig, ReconConfig
 from sources.config.problems import InvalidConfigError, Problem, closest
 from sources.config.reading import built_in, parse
@@ -45,20 +44,18 @@ def chosen_reconciliation(config: ReconConfig, name: str | None) -> Reconciliati
     return config.reconciliations[name]
 
 
-def why_no_pipeline(config: ReconConfig) -> str:
-    """Why the pipeline cannot run a configuration; empty when it can.
-
-    The pipeline reads the three built-in sources. A configuration of anything else would be ignored in silence.
-    """
-    if len(config.reconciliations) > 1:
-        return f"it has {len(config.reconciliations)} reconciliations, and the pipeline runs one"
-    only = config.default
-    if only.shape != "one_per_source" or only.compared_attributes or only.key != ("txn_id",):
-        return f"reconciliation {only.name} has a shape, a key or compared attributes that the pipeline does not know"
-    built = {source.name: source.topic for source in DEFAULT_SOURCES}
-    for name, source in only.sources.items():
-        if source.fields is not None:
-            return f"source {name} has a mapping, which only recon match --config reads"
-        if built.get(name) != source.topic:
-            return f"source {name} reads topic {source.topic}; built in are {built}"
-    return "" if set(only.sources) == set(built) else f"it has sources {', '.join(only.sources)}; built in are {built}"
+def why_no_pipeline(config: ReconConfig, chosen: ReconciliationConfig, *, chosen_by_name: bool = False) -> str:
+    """Why the pipeline cannot run a reconciliation of a configuration; empty when it can."""
+    if len(config.reconciliations) > 1 and not chosen_by_name:
+        names = ", ".join(config.reconciliations)
+        return f"it has several reconciliations, and the pipeline runs one: say --reconciliation with one of {names}"
+    if chosen.shape != "one_per_source":
+        return f"reconciliation {chosen.name} has shape {chosen.shape}, which only recon match --config judges"
+    for name, source in chosen.sources.items():
+        if source.is_file:
+            return f"source {name} reads files, which only recon match --config does"
+        if source.deletes == "retract":
+            return f"source {name} has deletes: retract, which the pipeline does not know; right is deletes: ignore"
+        if source.format == "protobuf" and source.schema is not None and source.message is None:
+            return f"source {name} has a schema and no message: which of its messages the records are"
+    return ""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from actors.remote import NAMESPACE, named
+from cluster.activation import is_in_force
 from cluster.endpoints import Endpoints
 from cluster.layout import set_first_rules
 from cluster.settings import Settings
@@ -69,24 +70,26 @@ def supervisor(endpoints: Endpoints) -> Any:
 
 
 def check_sources(sources: Sequence[SourceSpec]) -> None:
-    """Refuse sources that no event can name, before readers fail on them. Raises ReconError."""
+    """Refuse built-in sources that no event can name, before readers fail on them. Raises ReconError."""
     unknown = [source.name for source in sources if source.name not in SOURCE_SYMBOLS]
     if unknown:
         raise ReconError(
-            f"sources: {', '.join(unknown)} is no symbol of `source` in {SCHEMA_FILE} ({', '.join(SOURCE_SYMBOLS)})"
+            f"RECON_SOURCES: {', '.join(unknown)} is no symbol of `source` in {SCHEMA_FILE} "
+            f"({', '.join(SOURCE_SYMBOLS)}); other sources are said in recon.yaml"
         )
 
 
 def start(settings: Settings, endpoints: Endpoints) -> None:
     """Start the supervisor, or find it running, and wait until every actor has answered. Raises ReconError."""
-    check_sources(endpoints.source_specs())
     connect(endpoints)
     import ray  # noqa: PLC0415
 
     from cluster.supervisor import Supervisor  # noqa: PLC0415
 
     owner = endpoints.postgres.connect_kwargs("owner")
-    asyncio.run(set_first_rules(owner, settings.match_window_ms, endpoints.source_specs()))
+    if asyncio.run(is_in_force(owner, None)):
+        check_sources(endpoints.source_specs())
+        asyncio.run(set_first_rules(owner, settings.match_window_ms, endpoints.source_specs()))
     options = {"max_restarts": -1, "max_task_retries": 0, "num_cpus": 0, "max_concurrency": 8}
     handle = named(ray.remote(Supervisor), SUPERVISOR, options).remote(endpoints.state_dir, settings)
     if not ray.get(handle.ready.remote(READY_TIMEOUT_S), timeout=READY_TIMEOUT_S + 30):

@@ -111,7 +111,11 @@ def api_ports(endpoints: Endpoints, options: ApiOptions) -> Ports:
         judge=judge_history,
         republish=KafkaRepublisher(options.kafka.config),
         decode=decode_payload,
-        examine=Acceptance(endpoints.registry.client_config("reader"), endpoints.source_specs()),
+        examine=Acceptance(
+            endpoints.registry.client_config("reader"),
+            endpoints.source_specs(),
+            endpoints.postgres.connect_kwargs("api"),
+        ),
     )
 
 

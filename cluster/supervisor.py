@@ -14,6 +14,7 @@ import functools
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ from cluster.layout import KeyGroupRange, prepare
 from cluster.log_topics import remember
 from cluster.logs import configure_logs
 from cluster.settings import Settings
-from cluster.wiring import build_reader, build_shard, shard_name
+from cluster.wiring import build_reader, build_shard, shard_name, sources_of, topics_of
 from schemas.errors import TransientError
 
 SNAPSHOT_KEY: Final = "recon:pipeline"
@@ -78,12 +79,10 @@ class Supervisor:
         self._state_dir = state_dir
         self._settings = settings
         self._endpoints = Endpoints.load(state_dir)
-        self._sources = self._endpoints.source_specs()
         self._redis = connect(self._endpoints.redis.connect_kwargs())
         self._log = structlog.get_logger(__name__)
-        self._kafka = KafkaEventLog(
-            self._endpoints.kafka.client_config("pipeline"), [source.topic for source in self._sources]
-        )
+        self._sources = self._patiently(lambda: sources_of(self._endpoints))
+        self._kafka = KafkaEventLog(self._endpoints.kafka.client_config("pipeline"), topics_of(self._sources))
         self._ranges: list[KeyGroupRange] = self._patiently(self._prepare)
         self._counts: Mapping[str, int] = self._patiently(self._kafka.partition_counts)
         self._patiently(self._remember_topics)
@@ -305,6 +304,7 @@ class Supervisor:
             "actors": actors,
             "partitions": sorted(partitions, key=lambda part: (part["topic"], part["partition"])),
             "shards": [self._shard_row(shard) for shard in self._shards if shard.status],
+            "skipped": self._skipped(),
             "sources": [self._source_row(source, partitions, now_ms) for source in self._sources],
         }
 
@@ -321,6 +321,13 @@ class Supervisor:
 
     def _shard_row(self, shard: Watched) -> dict[str, Any]:
         return {**shard.status, "events_per_s": round(shard.rate[2], 1)}
+
+    def _skipped(self) -> dict[str, int]:
+        """Records that were no event and no dead letter since the readers started, by what they are."""
+        skipped: Counter[str] = Counter()
+        for reader in self._readers:
+            skipped.update(reader.status.get("skipped", {}))
+        return dict(skipped)
 
     def _source_of(self, topic: str) -> str:
         return next(source.name for source in self._sources if source.topic == topic)

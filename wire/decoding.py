@@ -120,6 +120,20 @@ class FramedAvro:
             raise UnreadableError(str(error)) from error
 
 
+class BareAvro:
+    """Avro records of one schema, without framing."""
+
+    def __init__(self, schema: Node) -> None:
+        self._read = avro_values.reader_of(schema)
+
+    def read(self, body: bytes) -> Any:
+        """The record's values."""
+        try:
+            return self._read(body)
+        except BadAvroError as error:
+            raise UnreadableError(str(error)) from error
+
+
 def _framed_schema_id(body: bytes) -> int:
     schema_id = schema_id_of(body)
     if schema_id is None:

@@ -21,7 +21,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from actors.ports import Incarnation, Polled, TopicPartition
+from actors.ports import Headers, Incarnation, Polled, TopicPartition
 from schemas.errors import KafkaUnavailableError, LostRecordsError
 
 _log = structlog.get_logger(__name__)
@@ -48,6 +48,15 @@ _CONSUMER: Final[dict[str, Any]] = {
     "socket.keepalive.enable": True,
     "reconnect.backoff.max.ms": 2_000,
 }
+
+
+def _headers(message: Message) -> Headers | None:
+    """A record's headers in their order. The client gives a text for bytes that it could decode."""
+    found = message.headers()
+    if not found:
+        return None
+    pairs = found.items() if isinstance(found, dict) else found
+    return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]
 
 
 class KafkaEventLog:
@@ -125,6 +134,7 @@ class KafkaEventLog:
             arrivals_ms=[message.timestamp()[1] for message in records],
             values=cast("list[bytes | None]", [message.value() for message in records]),
             key_of=lambda row: records[row].key(),
+            headers_of=lambda row: _headers(records[row]),
         )
 
     def reached(self, partition: TopicPartition) -> int:

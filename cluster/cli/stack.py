@@ -16,13 +16,15 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from cluster.activation import Configuration
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.terminal import SafeConsole, styled
-from cluster.configuration import config_path, read_config, why_no_pipeline
+from cluster.configuration import config_path
 from cluster.endpoints import Endpoints, StackNotUpError
 from cluster.settings import read_settings
 from cluster.stack.joined import open_stack
 from cluster.stack.stack import Plan, ServiceStatus
+from schemas.errors import ReconError
 from sources.config.problems import InvalidConfigError
 
 if TYPE_CHECKING:
@@ -115,15 +117,17 @@ def up(
         bool, typer.Option(help="Start Keycloak; without it there is no API either: nobody could log in.")
     ] = True,
     api: Annotated[bool, typer.Option(help="Start the API, the live feed and the dashboard.")] = True,
+    reconciliation: Annotated[str | None, typer.Option(help="Which of recon.yaml's, where it has several.")] = None,
 ) -> None:
     """Start the local stack: Kafka, registry, PostgreSQL, Redis, Keycloak, Ray, and the pipeline on it.
 
-    Safe to repeat: what runs with the same settings is left alone. The first time some 350 MB are downloaded.
+    Safe to repeat: what runs with the same settings is left alone. The first time some 350 MB are downloaded. The
+    configuration (RECON_CONFIG, else recon.yaml in the working folder) is put in force; a changed one is a new version.
     """
     settings = read_settings()
-    _refuse_other_sources()
+    configuration = _configuration(reconciliation)
     with Steps(console) as steps:
-        stack = open_stack(settings, steps.report, steps.downloads)
+        stack = open_stack(settings, steps.report, steps.downloads, configuration)
         endpoints = stack.up(Plan(keycloak=keycloak, ray=pipeline, pipeline=pipeline, api=pipeline and api))
     for note in stack.notes:
         console.print(Text(f"! {note}", style="yellow"), soft_wrap=True)
@@ -137,16 +141,22 @@ def up(
     )
 
 
-def _refuse_other_sources() -> None:
-    """A configuration that the pipeline would not follow stops it, instead of being ignored."""
+def _configuration(name: str | None) -> Configuration | None:
+    """What the configuration's file says; None where there is none. Ends with exit 2 for one that cannot be run."""
     path = config_path()
+    if path is None:
+        if name is not None:
+            errors.print(f"recon: there is no recon.yaml that could have a reconciliation {name}", style="red")
+            raise typer.Exit(ExitCode.USAGE)
+        return None
     try:
-        why = why_no_pipeline(read_config(path))
+        return Configuration.load(path, name)
     except InvalidConfigError as error:
-        why = str(error)
-    if why:
-        errors.print(f"recon: {path} cannot be run: {why}", style="red", highlight=False, soft_wrap=True)
-        raise typer.Exit(ExitCode.USAGE)
+        said = str(error)
+    except ReconError as error:
+        said = f"{path} cannot be run: {error}"
+    errors.print(Text(f"recon: {said}", style="red"), highlight=False, soft_wrap=True)
+    raise typer.Exit(ExitCode.USAGE)
 
 
 def down(

@@ -21,6 +21,7 @@ from schemas.errors import ReconError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from cluster.activation import Configuration
     from cluster.settings import Settings
 
 KNOCK_TIMEOUT_S = 3.0
@@ -42,6 +43,7 @@ class JoinedStack(Stack):
         began = time.monotonic()
         run(apply(endpoints.postgres.connect_kwargs("owner")))
         self._report("postgres", "ready", time.monotonic() - began)
+        endpoints = self._with_sources(endpoints)
         if plan.pipeline:
             self._hook("cluster.pipeline", "start", endpoints)
         if plan.api and endpoints.api is not None and endpoints.keycloak is not None:
@@ -106,6 +108,11 @@ def _knock(name: str, address: str) -> ServiceStatus:
         return ServiceStatus(name, "failing", address, problem=str(error))
 
 
-def open_stack(settings: Settings, report: Report = silent, progress: Progress | None = None) -> Stack:
+def open_stack(
+    settings: Settings,
+    report: Report = silent,
+    progress: Progress | None = None,
+    configuration: Configuration | None = None,
+) -> Stack:
     """The local stack, or, with RECON_RAY_ADDRESS, what runs on a cluster."""
-    return (JoinedStack if settings.ray_address else Stack)(settings, report, progress)
+    return (JoinedStack if settings.ray_address else Stack)(settings, report, progress, configuration)

@@ -21,8 +21,10 @@ import httpx
 import psutil
 
 from cluster import https
+from cluster.activation import Configuration, activate, is_in_force, sources_in_force
+from cluster.database import run
 from cluster.endpoints import ApiEndpoint, Endpoints, SourceEndpoint, StackNotUpError
-from cluster.settings import PORT_OFFSETS
+from cluster.settings import PORT_OFFSETS, SourceSetting
 from cluster.stack import certificates, passwords
 from cluster.stack.artifacts import ArtifactCache
 from cluster.stack.context import Service, StackContext, private_folder
@@ -127,7 +129,21 @@ def silent(_name: str, _state: str, _seconds: float) -> None:
 class Stack:
     """One local stack, found by its settings' state folder."""
 
-    def __init__(self, settings: Settings, report: Report = silent, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        report: Report = silent,
+        progress: Progress | None = None,
+        configuration: Configuration | None = None,
+    ) -> None:
+        """`configuration` is what `up` puts in force; None leaves what the ledger has: at first built-in sources."""
+        self.configuration = configuration
+        if configuration is not None:
+            sources = tuple(
+                SourceSetting(name=source.name, topic=source.topic, expected=source.expected)
+                for source in configuration.specs()
+            )
+            settings = settings.model_copy(update={"sources": sources})
         self.settings = settings
         self.processes = Processes(settings.state_dir)
         self.notes: list[str] = []  # what `up` has to say beside how each step went
@@ -175,7 +191,7 @@ class Stack:
             wanted += [name for name, on in (("keycloak", plan.keycloak), ("ray", plan.ray)) if on]
             self.check_ports([*wanted, *(API_PORTS if _has_api(plan) else ())])
             self._each(wanted, "starting", "ready", self._start)
-            endpoints = self._endpoints(plan)
+            endpoints = self._with_sources(self._endpoints(plan))
             endpoints.save()
             if plan.ray and plan.pipeline:
                 self._hook("cluster.pipeline", "start", endpoints)
@@ -183,6 +199,22 @@ class Stack:
                 self._build_dashboard()
                 self._hook("cluster.serve_app", "start", endpoints)
             return endpoints
+
+    def _with_sources(self, endpoints: Endpoints) -> Endpoints:
+        """Put the configuration in force; gives the endpoints with the ledger's sources, in order of their numbers.
+
+        A pipeline that runs with another version is drained and stopped first: its parts know the sources of that one.
+        """
+        owner = endpoints.postgres.connect_kwargs("owner")
+        if self.configuration is not None:
+            if self._ray_is_up() and not run(is_in_force(owner, self.configuration)):
+                for part in ("cluster.serve_app", "cluster.pipeline"):
+                    self._hook(part, "stop", endpoints)
+            sources = run(activate(owner, self.configuration))
+        else:
+            sources = run(sources_in_force(owner, endpoints.source_specs()))
+        told = tuple(SourceEndpoint(name=one.name, topic=one.topic, expected=one.expected) for one in sources)
+        return endpoints.model_copy(update={"sources": told})
 
     def down(self, *, wipe: bool = False) -> bool:
         """Drain the pipeline and stop everything; with `wipe`, delete the state folder too.

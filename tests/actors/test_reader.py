@@ -24,6 +24,7 @@ from actors.adapters.memory import (
 from actors.matching.frames import empty
 from actors.ports import Batch, Incarnation, OffsetRange
 from actors.reader import SENT_SCHEMA, PartitionReader, ReaderOptions, partitions_by_reader
+from actors.readings import Readings
 from actors.shard import MatcherShard, ShardOptions
 from producers.emission import Event
 from producers.wire import Encoder
@@ -98,7 +99,7 @@ class Rig:
             ),
             DEFAULT_SOURCES,
             MemoryEventLog(self.broker),
-            lookup,
+            lambda: Readings.built_in(DEFAULT_SOURCES, lookup),
             self.shards,
             self.clock,
             lambda: self.ended.append(True),

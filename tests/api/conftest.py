@@ -307,7 +307,9 @@ def ports(options: ApiOptions, trusted_key: TrustedKey, stack: Endpoints) -> Ite
         return 0, len(republished) - 1
 
     republished: list[Any] = []
-    examine = Acceptance(stack.registry.client_config("reader"), stack.source_specs())
+    examine = Acceptance(
+        stack.registry.client_config("reader"), stack.source_specs(), stack.postgres.connect_kwargs("api")
+    )
     made = Ports(judge=judge_history, republish=republish, decode=decode_payload, examine=examine, fetch_keys=fetch)
     object.__setattr__(made, "republished", republished)
     yield made

@@ -216,7 +216,7 @@ def test_what_is_still_no_event_is_not_replayed(as_user: User, letters: None, po
 def test_without_a_registry_a_letter_is_shown_and_not_replayed(
     options: ApiOptions, ports: Ports, stack: Endpoints, trusted_key: TrustedKey, letters: None
 ) -> None:
-    away = Acceptance({"url": "http://127.0.0.1:9"}, stack.source_specs())
+    away = Acceptance({"url": "http://127.0.0.1:9"}, stack.source_specs(), stack.postgres.connect_kwargs("api"))
     headers = {"Authorization": f"Bearer {trusted_key.sign(options)}"}
     with contextlib.closing(away), Server(build_app(options, replace(ports, examine=away))) as server:
         url = f"{server.url}/api/v1/dead-letters/core_txns:1:3"
@@ -243,7 +243,9 @@ def test_without_a_registry_a_letter_is_shown_and_not_replayed(
 async def test_a_record_is_judged_as_the_pipeline_would(
     change: Callable[[bytes], bytes | None], topic: str, reason: str | None, event: bytes, stack: Endpoints
 ) -> None:
-    with contextlib.closing(Acceptance(stack.registry.client_config("reader"), stack.source_specs())) as judge:
+    with contextlib.closing(
+        Acceptance(stack.registry.client_config("reader"), stack.source_specs(), stack.postgres.connect_kwargs("api"))
+    ) as judge:
         for _ in range(2):
             refusal = await judge(topic, change(event))
             assert (refusal and refusal.reason) == reason

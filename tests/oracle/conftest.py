@@ -15,6 +15,7 @@ from actors.adapters.memory import LocalShard, MemoryFeed, MemoryRedis, MemorySp
 from actors.adapters.postgres import PostgresLedger
 from actors.adapters.registry import SchemaCache
 from actors.reader import PartitionReader, ReaderOptions
+from actors.readings import Readings
 from actors.shard import MatcherShard, ShardOptions
 from cluster.cli import build
 from cluster.layout import prepare, set_first_rules
@@ -105,7 +106,7 @@ def pipeline(recon_home):
         ReaderOptions("reader-0", partitions),
         sources,
         log,
-        lookup,
+        lambda: Readings.built_in(sources, lookup),
         [LocalShard(*bounds, shard) for bounds, shard in zip(KEY_GROUP_RANGES, shards, strict=True)],
     )
     thread = threading.Thread(target=reader.run)

@@ -23,6 +23,7 @@ from actors import outbox, reader, remote, shard
 from actors.adapters.memory import MemoryBroker, MemoryCheckpoint, MemoryDatabase, MemoryRecord, MemoryRedis
 from actors.ports import Incarnation, TopicPartition
 from actors.reader import HALTED, PartitionReader, ReaderOptions
+from actors.readings import Readings
 from actors.remote import RayShard
 from actors.shard import ShardOptions
 from cluster import supervisor
@@ -330,7 +331,7 @@ class World:
             ),
             SOURCES,
             SimLog(self),
-            self.lookup,
+            lambda: Readings.built_in(SOURCES, self.lookup),
             [RayShard(shard_name(start), start, stop) for start, stop in ranges],
             self.clock(),
             incarnations=functools.partial(ask_incarnations, self),

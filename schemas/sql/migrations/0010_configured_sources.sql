@@ -17,6 +17,9 @@ create trigger configurations_no_truncate before truncate on configurations
     for each statement execute function refuse_change();
 comment on table configurations is 'Append-only; without a row the three built-in sources are read.';
 
+-- One topic may feed several sources.
+alter table sources drop constraint sources_topic_key;
+
 -- A block without attributes has null instead of an array of nulls.
 alter table event_blocks add column attributes text[];
 alter table event_blocks alter attributes set storage external;
