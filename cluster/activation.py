@@ -116,6 +116,17 @@ async def is_in_force(connect_kwargs: Mapping[str, Any], configuration: Configur
         await connection.close()
 
 
+async def has_read(connect_kwargs: Mapping[str, Any]) -> bool:
+    """Whether anything was read into the ledger, or a configuration put in force."""
+    connection = await asyncpg.connect(**connect_kwargs)
+    try:
+        if await connection.fetchrow(_SQL["newest"]) is not None:
+            return True
+        return not await connection.fetchval(_SQL["is_untouched"])
+    finally:
+        await connection.close()
+
+
 async def activate(owner_kwargs: Mapping[str, Any], configuration: Configuration) -> tuple[SourceSpec, ...]:
     """Put a configuration in force, unless it is; gives the ledger's sources in order of their numbers.
 

@@ -55,6 +55,7 @@ class SourceSetting(BaseModel):
     name: str
     topic: str
     expected: bool = True
+    canonical: bool = True  # whether its records are recon's own Avro, whose schema is registered for its topic
 
     def spec(self) -> SourceSpec:
         """The same as the vocabulary's plain value."""

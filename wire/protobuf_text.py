@@ -37,7 +37,7 @@ def compiled(text: str, imports: Mapping[str, str] | None = None, folder: Path |
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
         ours = str(resources.files("grpc_tools").joinpath("_proto"))
-        folders = [made, *([str(folder)] if folder is not None else []), ours]
+        folders = [made, *([str(folder.resolve())] if folder is not None else []), ours]
         output = root / "recon.descriptors"
         command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{one}" for one in folders)]
         command += ["--include_imports", f"--descriptor_set_out={output}", MAIN]

@@ -84,7 +84,7 @@ class Registry:
             )
             context.processes.start(self.name, command, config=config, env=clean_environment(), cwd=folder)
             context.processes.wait_ready(self.name, lambda: self.problem() is None, context.settings.start_timeout_ms)
-        ensure_subjects(self.endpoint(), [source.topic for source in context.settings.sources])
+        ensure_subjects(self.endpoint(), [source.topic for source in context.settings.sources if source.canonical])
 
     def stop(self) -> None:
         """Stop it if it runs."""

@@ -21,7 +21,7 @@ import httpx
 import psutil
 
 from cluster import https
-from cluster.activation import Configuration, activate, is_in_force, sources_in_force
+from cluster.activation import Configuration, activate, has_read, is_in_force, sources_in_force
 from cluster.database import run
 from cluster.endpoints import ApiEndpoint, Endpoints, SourceEndpoint, StackNotUpError
 from cluster.settings import PORT_OFFSETS, SourceSetting
@@ -139,11 +139,7 @@ class Stack:
         """`configuration` is what `up` puts in force; None leaves what the ledger has: at first built-in sources."""
         self.configuration = configuration
         if configuration is not None:
-            sources = tuple(
-                SourceSetting(name=source.name, topic=source.topic, expected=source.expected)
-                for source in configuration.specs()
-            )
-            settings = settings.model_copy(update={"sources": sources})
+            settings = settings.model_copy(update={"sources": _source_settings(configuration)})
         self.settings = settings
         self.processes = Processes(settings.state_dir)
         self.notes: list[str] = []  # what `up` has to say beside how each step went
@@ -207,7 +203,7 @@ class Stack:
         """
         owner = endpoints.postgres.connect_kwargs("owner")
         if self.configuration is not None:
-            if self._ray_is_up() and not run(is_in_force(owner, self.configuration)):
+            if self._ray_is_up() and run(has_read(owner)) and not run(is_in_force(owner, self.configuration)):
                 for part in ("cluster.serve_app", "cluster.pipeline"):
                     self._hook(part, "stop", endpoints)
             sources = run(activate(owner, self.configuration))
@@ -465,6 +461,16 @@ class Stack:
         with (run_dir / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _source_settings(configuration: Configuration) -> tuple[SourceSetting, ...]:
+    """The configured sources as settings, for what is set up before the ledger can be asked."""
+    return tuple(
+        SourceSetting(
+            name=source.name, topic=source.topic or "", expected=source.expected, canonical=source.is_canonical
+        )
+        for source in configuration.reconciliation.sources.values()
+    )
 
 
 def _has_api(plan: Plan) -> bool:

@@ -136,6 +136,11 @@ class SourceConfig:
         return self.identity == "row" and self.fields is not None and self.fields.event_id is None
 
     @property
+    def is_canonical(self) -> bool:
+        """Whether its records are recon's own Avro, framed by the registry."""
+        return self.fields is None and not self.is_file
+
+    @property
     def is_statement(self) -> bool:
         """Whether its format is a bank statement's, which brings amount, currency, status and time by itself."""
         return self.format in STATEMENT_FORMATS
