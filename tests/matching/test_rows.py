@@ -74,7 +74,9 @@ def test_the_same_state_again_is_counted_and_otherwise_ignored():
 
 
 def test_a_row_may_become_again_what_it_was():
-    result, redeliveries = judged(state("1", 10, amount=100), state("1", 20, amount=5), state("1", 30, amount=100), bank(40))
+    result, redeliveries = judged(
+        state("1", 10, amount=100), state("1", 20, amount=5), state("1", 30, amount=100), bank(40)
+    )
     assert redeliveries == []
     assert break_names(result["breaks"]) == []
     assert sorted(result["event_seqs"]) == [1, 2, 3, 4]
