@@ -222,6 +222,7 @@ class _Reading:
                 if mapping is None:
                     raise UnusableFileError(f"source {source} has canonical Avro records; {label} has none")
                 reading = _File(source, file.path, label, opened.digest, self._bases[source])
+                told = self._told
                 for records in opened.batches(known):
                     self._take(records, mapping, reading)
                     self._take_rejects(opened.rejects, label)
@@ -229,6 +230,8 @@ class _Reading:
                 self._take_rejects(opened.rejects, label)
                 self.skipped.update(opened.skipped)
                 self._end(reading)
+                if self._told == told and not known:
+                    self.warnings.append(f"{label} has no rows")
         except errors.UnusableFileError as error:
             raise UnusableFileError(str(error)) from error
         except BadPathError as error:
@@ -291,6 +294,11 @@ class _Reading:
         self.rows[file.source] += len(frame)
         file.last_row = max(file.last_row, int(events["row"].max()))  # type: ignore[arg-type]
         self.parts.add(frame)
+
+    @property
+    def _told(self) -> int:
+        """How many rows were taken, set aside or passed over."""
+        return self.count + len(self.rejects) + self.skipped.total()
 
     def _end(self, file: _File) -> None:
         """The next file of the source begins behind this one."""

@@ -136,9 +136,13 @@ class SourceMapping:
         for other in chosen[1:]:
             first = first.zip_with(first.is_not_null(), other)
         name = "txn_id" if self._key == ("txn_id",) else "key"
+        empty = "is empty" if name == "txn_id" else f"{' and '.join(self._key)} are empty"
         for index in first.is_null().arg_true():
-            found.wrong(name, index, DeadLetterReason.BAD_ID, f"{' and '.join(self._key)} empty")
+            found.wrong(name, index, DeadLetterReason.BAD_ID, empty)
         _check_id(name, first, found)
+        # Blanks would join all records that have nothing else there.
+        for index in (first.str.contains(rf"^[{texts.BLANKS}]+$")).fill_null(value=False).arg_true():
+            found.wrong(name, index, DeadLetterReason.BAD_ID, "has nothing but blanks; say trim: true")
         return first
 
     def _text(
