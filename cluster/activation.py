@@ -23,7 +23,7 @@ from schemas.audit import AuditEntry
 from schemas.errors import ReconError
 from schemas.events import SOURCES_MAX, SourceSpec
 from schemas.queries import named_queries
-from schemas.rules import RULES_LEAD_MS, RuleSet
+from schemas.rules import CONFIGURED_KEYS, RULES_LEAD_MS, RuleSet
 from sources.config.models import ReconciliationConfig, SourceConfig
 from wire.protobuf_text import compiled
 from wire.protobuf_values import BadProtobufError
@@ -32,6 +32,7 @@ CHAIN: Final = "configuration"
 ACTOR: Final = "recon.yaml"
 SCHEMA_BYTES_MAX: Final = 4 * 1024 * 1024
 """The largest schema file, in bytes."""
+OF_SOURCES: Final = ("expected_sources", *CONFIGURED_KEYS)
 _SQL: Final = named_queries("schemas", "sql/configurations.sql")
 
 
@@ -230,10 +231,6 @@ async def _put_rules(connection: asyncpg.Connection[Any], wanted: RuleSet, momen
     if changed != body:
         version = max(row["version"] for row in rows) + 1
         await connection.execute(_SQL["put_rules"], version, moment, json.dumps(changed), ACTOR)
-
-
-OF_SOURCES: Final = ("expected_sources", "compared_attributes", "calendars", "row_sources")
-"""Keys of a rule set that the configuration says, whoever drafted the rest."""
 
 
 def _was_known(active: list[asyncpg.Record], name: str) -> bool:

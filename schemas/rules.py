@@ -18,6 +18,8 @@ TIME_TOLERANCE_MS_MAX = 366 * 86_400_000  # a leap year: what settles later than
 # ahead: that is counted from before the activation is committed, by another clock, and what is left is for both.
 RULES_AGE_MS_MAX = 5_000
 RULES_LEAD_MS = 2 * RULES_AGE_MS_MAX
+# What the configuration of the sources says in a rule set's body, whoever drafted the rest.
+CONFIGURED_KEYS = ("compared_attributes", "calendars", "row_sources")
 TOLERANCE_BPS_MAX = 10_000  # basis points of the largest leg: 10,000 is 100 %
 
 
@@ -93,12 +95,8 @@ class RuleSet:
 
     def _of_sources(self) -> dict[str, Any]:
         """What only configured sources have; left out where there is none."""
-        told = {
-            "compared_attributes": list(self.compared_attributes),
-            "calendars": dict(sorted(self.calendars.items())),
-            "row_sources": list(self.row_sources),
-        }
-        return {name: value for name, value in told.items() if value}
+        told = (list(self.compared_attributes), dict(sorted(self.calendars.items())), list(self.row_sources))
+        return {name: value for name, value in zip(CONFIGURED_KEYS, told, strict=True) if value}
 
     @classmethod
     def from_json(cls, version: int, effective_from_ms: int, body: Mapping[str, Any]) -> RuleSet:

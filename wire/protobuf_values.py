@@ -2,7 +2,7 @@
 
 A field with presence (proto2, `optional`, messages, `oneof`) that is absent has no value; a proto3 scalar without
 presence always has one. Enums are their names, an unknown number is its digits. The well-known types become what they
-mean: Timestamp an ISO time, wrappers their value, Struct and Value plain JSON values. A map has no order of its own; it
+mean: Timestamp an ISO time, wrappers their value, Struct and Value plain JSON values. A map has no order of its own and
 is sorted by its keys, so that the same bytes give the same text in every process.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from api.audit_log import AuditLog, audit_entry
@@ -15,7 +16,7 @@ from api.queries import queries
 from api.store.vocabulary import VocabularyReader, rules_body
 from api.times import from_millis, millis, millis_or_none, now
 from schemas.errors import InvalidRulesError
-from schemas.rules import RULES_LEAD_MS, RuleSet
+from schemas.rules import CONFIGURED_KEYS, RULES_LEAD_MS, RuleSet
 
 
 class RuleStore:
@@ -41,7 +42,8 @@ class RuleStore:
     async def draft(self, body: RuleDraft, caller: Caller) -> RuleSetView:
         """Store a draft. Raises InvalidError when the rules could not be applied."""
         vocabulary = await self._vocabulary.get()
-        stored = body.body.model_dump()
+        sql = queries("rules")
+        stored = body.body.model_dump() | of_configuration(await self._db.fetch(sql["active"]))
         problems = [
             FieldProblem(where="body.body.expected_sources", problem=f"{name!r} is not a configured source")
             for name in body.body.expected_sources
@@ -53,7 +55,6 @@ class RuleStore:
             problems.append(FieldProblem(where=f"body.body.{error.field}", problem=error.problem))
         if problems:
             raise InvalidError("The rules could not be applied.", errors=problems)
-        sql = queries("rules")
         async with self._db.transaction() as connection:
             await connection.execute(sql["draft_lock"])
             row = await connection.fetchrow(sql["draft"], stored, caller.username, body.note)
@@ -78,6 +79,11 @@ class RuleStore:
         moment = from_millis(body.effective_from or earliest)
         sql = queries("rules")
         async with self._db.transaction() as connection:
+            await connection.execute(sql["draft_lock"])
+            configured = of_configuration(await connection.fetch(sql["active"]))
+            drafted = of_configuration([await connection.fetchrow(sql["one"], version)])
+            if drafted != configured:
+                raise ConflictError("The configuration of the sources has changed since this draft; draft it again.")
             tag = await connection.execute(sql["activate"], version, moment, caller.username)
             if tag != "UPDATE 1":
                 raise ConflictError(f"Version {version} is no draft any more.")
@@ -97,6 +103,14 @@ class RuleStore:
                 raise ConflictError(f"Version {version} is {draft.state}: only a draft can be discarded.")
             await self._audit.append(connection, [audit_entry(caller, "rules.discard", "rules", str(version), {})])
         return await self.one(version)
+
+
+def of_configuration(rows: Sequence[Any]) -> dict[str, Any]:
+    """What the newest of these rule sets says by the configuration of the sources: nobody drafts that."""
+    if not rows:
+        return {}
+    body = rows[-1]["body"]
+    return {name: body[name] for name in CONFIGURED_KEYS if name in body}
 
 
 def _view(row: Any) -> RuleSetView:

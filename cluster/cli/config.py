@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.cli.exit_codes import ExitCode
-from cluster.cli.terminal import SafeConsole
+from cluster.cli.terminal import SafeConsole, one_line
 from cluster.configuration import config_path, read_config
 from sources.config.models import ReconConfig, SourceConfig
 from sources.config.problems import InvalidConfigError
@@ -32,12 +32,13 @@ def load(file: Path | None) -> ReconConfig:
     try:
         return read_config(config_path(file))
     except InvalidConfigError as error:
-        fail(str(error))
+        fail(*error.lines)
 
 
-def fail(message: str) -> NoReturn:
-    """End the command: the configuration or an argument is wrong."""
-    errors.print(message, style="red", highlight=False, soft_wrap=True)
+def fail(*messages: str) -> NoReturn:
+    """End the command: the configuration or an argument is wrong. Each message is a line, whatever it holds."""
+    for message in messages:
+        errors.print(one_line(message), style="red", highlight=False, soft_wrap=True)
     raise typer.Exit(ExitCode.USAGE)
 
 
@@ -52,7 +53,7 @@ def check(
         config = read_config(path)
     except InvalidConfigError as error:
         if not as_json:
-            fail(str(error))
+            fail(*error.lines)
         problems = [
             {"file": error.file, "line": one.line, "column": one.column, "at": one.where, "what": one.what}
             | {"right": one.right}

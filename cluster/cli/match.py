@@ -14,8 +14,9 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
+from cluster.cli.config import fail
 from cluster.cli.exit_codes import ExitCode
-from cluster.cli.terminal import SafeConsole, one_line, visible
+from cluster.cli.terminal import SafeConsole, visible
 from cluster.configuration import chosen_reconciliation, read_config
 from cluster.files.configured import files_of, reconcile_configured, with_expected
 from cluster.files.reading import AUTO_ENCODING, FIELDS, ColumnMap, UnusableFileError, row_count
@@ -186,7 +187,7 @@ def _by_config(
     try:
         chosen = chosen_reconciliation(read_config(path), name)
     except InvalidConfigError as error:
-        _fail(str(error))
+        fail(*error.lines)
     files: dict[str, list[str]] = {}
     for text in given:
         source, file = _named_file(text)
@@ -313,5 +314,4 @@ def _write_rejects(outcome: Reconciliation, path: Path) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    errors.print(f"recon: {one_line(message)}", style="red", highlight=False, soft_wrap=True)
-    raise typer.Exit(ExitCode.USAGE)
+    fail(f"recon: {message}")

@@ -67,7 +67,7 @@ def preview(
     try:
         chosen = chosen_reconciliation(found_config, reconciliation)
     except InvalidConfigError as error:
-        fail(str(error))
+        fail(*error.lines)
     if name not in chosen.sources:
         fail(f"reconciliation {chosen.name} has no source {name!r}; {closest(name, chosen.sources)}")
     folder = Path(found_config.file).parent if found_config.file else Path()

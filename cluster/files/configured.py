@@ -122,7 +122,7 @@ def reconcile_configured(
     arrival = int(time.time() * 1000) if now_ms is None else now_ms
     sources = source_specs(reconciliation)
     rules = reconciliation.rule_set()
-    reading = _Reading(reconciliation, arrival)
+    reading = _Reading(reconciliation, arrival, _labels(files))
     for file in files:
         for rows in reading.read(file):
             on_row(file.path, rows)
@@ -161,10 +161,35 @@ def source_specs(reconciliation: ReconciliationConfig) -> tuple[SourceSpec, ...]
     )
 
 
+def _labels(files: Sequence[ConfiguredFile]) -> dict[str, str]:
+    """What people are told of each path: the file's name, or the whole path where two files have one name."""
+    paths = {file.path for file in files}
+    names = Counter(Path(path).name for path in paths)
+    labels = {path: path if names[Path(path).name] > 1 else Path(path).name for path in paths}
+    return {path: "standard input" if path == STDIN else label for path, label in labels.items()}
+
+
+@dataclass(slots=True)
+class _File:
+    """A file while it is read.
+
+    `base` is added to its row numbers: the rows of a source's later file come after those of the files before.
+    """
+
+    source: str
+    path: str
+    label: str
+    digest: str
+    base: int
+    last_row: int = 0
+    rounded: int = 0
+    first_rounded: tuple[int, str] | None = None
+
+
 class _Reading:
     """Reads file after file into events, packed by part of the transactions."""
 
-    def __init__(self, reconciliation: ReconciliationConfig, arrival_ms: int) -> None:
+    def __init__(self, reconciliation: ReconciliationConfig, arrival_ms: int, labels: Mapping[str, str]) -> None:
         self.count = 0
         self.rows = dict.fromkeys(reconciliation.sources, 0)
         self.rejects: list[RejectedRow] = []
@@ -173,91 +198,114 @@ class _Reading:
         self.parts = Parts()
         self._reconciliation = reconciliation
         self._arrival_ms = arrival_ms
+        self._labels = labels
         self._beside = {"item_id": pl.String(), "fee_minor": pl.Int64()} if reconciliation.totals else {}
         self._numbers = {name: number for number, name in enumerate(reconciliation.sources)}
+        self._bases = dict.fromkeys(reconciliation.sources, 0)
         self._digests: dict[tuple[str, str], str] = {}
         self._statements: dict[str, dict[StatementKey, tuple[str, str]]] = {}
 
     def read(self, file: ConfiguredFile) -> Iterator[int]:
         """Take a file's rows; gives the number of rows of each batch."""
-        name = Path(file.path).name if file.path != STDIN else "standard input"
+        label = self._labels[file.path]
+        source = file.source.name
         try:
             stream = sys.stdin.buffer if file.path == STDIN else Path(file.path).open("rb")  # noqa: SIM115 - closed below
         except OSError as error:
             raise UnusableFileError(f"{file.path}: {error.strerror}") from error
         try:
-            with open_file(stream, name, file.options) as opened:
-                if not self._is_new(file, opened.digest, name):
+            with open_file(stream, label, file.options) as opened:
+                if not self._is_new(source, opened.digest, label):
                     return
-                known = self._known_statements(file, opened.statements, name)
-                mapping = SourceMapping.of(self._reconciliation, file.source.name) if file.source.fields else None
+                known = self._known_statements(source, opened.statements, label)
+                mapping = SourceMapping.of(self._reconciliation, source) if file.source.fields else None
                 if mapping is None:
-                    raise UnusableFileError(f"source {file.source.name} has canonical Avro records; {name} has none")
+                    raise UnusableFileError(f"source {source} has canonical Avro records; {label} has none")
+                reading = _File(source, file.path, label, opened.digest, self._bases[source])
+                told = self._told
                 for records in opened.batches(known):
-                    self._take(records, mapping, file, name, opened.digest)
-                    self._take_rejects(opened.rejects, name)
+                    self._take(records, mapping, reading)
+                    self._take_rejects(opened.rejects, label)
                     yield len(records.rows)
-                self._take_rejects(opened.rejects, name)
+                self._take_rejects(opened.rejects, label)
                 self.skipped.update(opened.skipped)
+                self._end(reading)
+                if self._told == told and not known:
+                    self.warnings.append(f"{label} has no rows")
         except errors.UnusableFileError as error:
             raise UnusableFileError(str(error)) from error
         except BadPathError as error:
-            raise UnusableFileError(f"{name}: source {file.source.name}: {error}") from error
+            raise UnusableFileError(f"{label}: source {source}: {error}") from error
 
-    def _is_new(self, file: ConfiguredFile, digest: str, name: str) -> bool:
+    def _is_new(self, source: str, digest: str, label: str) -> bool:
         """The same file twice is nothing, whatever it is called."""
-        key = file.source.name, digest
+        key = source, digest
         if key in self._digests:
-            self.warnings.append(f"{name} has the content of {self._digests[key]} and was not read again")
+            self.warnings.append(f"{label} has the content of {self._digests[key]} and was not read again")
             return False
-        self._digests[key] = name
+        self._digests[key] = label
         return True
 
-    def _known_statements(self, file: ConfiguredFile, statements: Sequence[Statement], name: str) -> list[StatementKey]:
+    def _known_statements(self, source: str, statements: Sequence[Statement], label: str) -> list[StatementKey]:
         """Which of a file's statements came in a file before. One that came with other content is refused."""
-        seen = self._statements.setdefault(file.source.name, {})
+        seen = self._statements.setdefault(source, {})
+        own: dict[StatementKey, tuple[str, str]] = {}
         known = []
         for statement in statements:
             key, digest = statement.key, statement.digest
-            before = seen.setdefault(key, (digest, name))
-            if before[1] == name:
+            own[key] = digest, label
+            if key not in seen:
                 continue
-            if before[0] != digest:
-                raise UnusableFileError(f"{name}: {statement} has other content than in {before[1]}")
-            known.append(key)
+            if seen[key][0] != digest:
+                raise UnusableFileError(f"{label}: {statement} has other content than in {seen[key][1]}")
+            if key not in known:
+                known.append(key)
+                self.warnings.append(f"{label}: {statement} came in {seen[key][1]} too and was not read again")
+        seen.update({key: one for key, one in own.items() if key not in known})
         return known
 
-    def _take(self, records: Records, mapping: SourceMapping, file: ConfiguredFile, name: str, digest: str) -> None:
+    def _take(self, records: Records, mapping: SourceMapping, file: _File) -> None:
         mapped = mapping.apply(records, constant(self._arrival_ms, len(records.rows), pl.Int64()))
         self.skipped.update(mapped.skipped)
         for reject in mapped.rejects:
-            self.rejects.append(RejectedRow(name, reject.row, reject.detail, raw_text(records.raw(reject.index))))
+            self.rejects.append(RejectedRow(file.label, reject.row, reject.detail, raw_text(records.raw(reject.index))))
         events = mapped.events
         if events.is_empty():
             return
-        source = file.source.name
-        rounded = [(row, txn) for row, txn in events.select("row", "txn_id").iter_rows() if looks_rounded(txn)]
-        if rounded:
-            row, txn_id = rounded[0]
-            self.warnings.append(looks_rounded_warning(name, len(rounded), f"row {row}", txn_id))
-        place = pl.format("{}:{}", pl.lit(digest[:DIGEST_CHARACTERS]), pl.col("row"))
+        for row, txn_id in events.select("row", "txn_id").iter_rows():
+            if looks_rounded(txn_id):
+                file.rounded += 1
+                file.first_rounded = file.first_rounded or (row, txn_id)
+        place = pl.format("{}:{}", pl.lit(file.digest[:DIGEST_CHARACTERS]), pl.col("row"))
         groups = pl.Series("key_group", [key_group_of(txn) for txn in events["txn_id"]], dtype=pl.Int16)
         frame = events.with_columns(
             key_group=groups,
             seq=pl.int_range(self.count + 1, self.count + 1 + len(events), dtype=pl.Int64),
-            source=pl.lit(self._numbers[source], pl.UInt8),
+            source=pl.lit(self._numbers[file.source], pl.UInt8),
             event_id=pl.coalesce("event_id", place),
             currency=pl.col("currency").cast(CURRENCY),
             arrival=pl.lit(self._arrival_ms, pl.Int64),
-            partition=pl.lit(self._numbers[source], pl.Int32),
-            # Rows of a source's later file come after those of the files before.
-            offset=pl.col("row") + self.rows[source],
+            partition=pl.lit(self._numbers[file.source], pl.Int32),
+            offset=pl.col("row") + file.base,
             attributes=packed_attributes(events),
         )
         frame = frame.select(pl.col(name).cast(dtype) for name, dtype in {**EVENT_SCHEMA, **self._beside}.items())
         self.count += len(frame)
-        self.rows[source] += len(frame)
+        self.rows[file.source] += len(frame)
+        file.last_row = max(file.last_row, int(events["row"].max()))  # type: ignore[arg-type]
         self.parts.add(frame)
+
+    @property
+    def _told(self) -> int:
+        """How many rows were taken, set aside or passed over."""
+        return self.count + len(self.rejects) + self.skipped.total()
+
+    def _end(self, file: _File) -> None:
+        """The next file of the source begins behind this one."""
+        self._bases[file.source] = file.base + file.last_row
+        if file.first_rounded is not None:
+            row, txn_id = file.first_rounded
+            self.warnings.append(looks_rounded_warning(file.label, file.rounded, f"row {row}", txn_id))
 
     def _take_rejects(self, rejects: list[errors.RejectedRow], name: str) -> None:
         for reject in rejects:

@@ -99,7 +99,8 @@ class _Rows:
         self._columns: dict[str, list[object]] = {name: [] for name in EVENT_SCHEMA}
         self.count = 0
 
-    def add(self, source_id: int, row: Row) -> None:
+    def add(self, source_id: int, row: Row, base: int) -> None:
+        """Take a row. `base` is added to its line: the rows of a source's later file come after those before."""
         self.count += 1
         columns = self._columns
         columns["key_group"].append(key_group_of(row.txn_id))
@@ -113,7 +114,7 @@ class _Rows:
         columns["event_time"].append(row.event_time)
         columns["arrival"].append(row.arrival)
         columns["partition"].append(source_id)
-        columns["offset"].append(row.line)
+        columns["offset"].append(base + row.line)
         columns["attributes"].append(None)
         if len(columns["seq"]) >= CHUNK_ROWS:
             self._pack()
@@ -168,17 +169,20 @@ def reconcile(
     applied = RuleSet.from_json(rules.version, 0, {**rules.to_json(), "expected_sources": list(expected)})
     columns, rejects = _Rows(), list[RejectedRow]()
     rows = dict.fromkeys(names, 0)
+    last = dict.fromkeys(names, 0)
     warnings: list[str] = []
     for file in files:
         rounded: list[Row] = []
         source_id = names.index(file.source)
+        base = last[file.source]
         for number, row in enumerate(read_rows(file.path, file.mapping), start=1):
             if number % PROGRESS_ROWS == 0:
                 on_row(file.path, PROGRESS_ROWS)
             if isinstance(row, RejectedRow):
                 rejects.append(row)
             else:
-                columns.add(source_id, row)
+                columns.add(source_id, row, base)
+                last[file.source] = max(last[file.source], base + row.line)
                 rows[file.source] += 1
                 if looks_rounded(row.txn_id):
                     rounded.append(row)

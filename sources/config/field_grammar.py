@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
+import polars as pl
+
 from schemas.events import STATUS_NAMES
 from sources.config.grammar import Choice, Either, Flag, Found, Key, Keys, Kind, Listed, Named, Text, Whole
 from sources.config.models import Amount, Condition, Fields, Indicator, Time, Value
@@ -29,16 +31,20 @@ ATTRIBUTES_MAX: Final = 64
 
 
 def check_path(text: str) -> tuple[str, str] | None:
-    """What is wrong with a path. A file's heading may be anything, so only what no path could be is refused."""
+    """What is wrong with a path. A file's heading may be anything; `check_steps` is for records that are nested."""
     if text.startswith("$"):
         if text in {"$key", "$topic", "$timestamp"} or re.fullmatch(r"\$headers\..+", text):
             return None
         return f"{text!r} is no path", closest(text, ["$key", "$topic", "$timestamp", "$headers.NAME"])
+    return None
+
+
+def check_steps(text: str) -> tuple[str, str] | None:
+    """What is wrong with a path into nested records."""
     try:
         steps(text)
     except BadPathError as error:
-        # Headings of files hold blanks, brackets and dots in any order.
-        return None if " " in text or "(" in text else (error.why, "right are a.b, a.b[0].c")
+        return error.why, "right are a.b, a.b[0].c"
     return None
 
 
@@ -81,8 +87,12 @@ TEXT_OPTIONS: Final = ("trim", "upper", "lower", "strip_leading_zeros", "extract
 def _regex(text: str) -> tuple[str, str] | None:
     try:
         groups = re.compile(text).groups
+        pl.Series([""]).str.extract(text, 1)  # by whose rules it is applied
     except re.error as error:
         return f"is no regular expression: {error}", ""
+    except pl.exceptions.ComputeError as error:
+        why = str(error).partition("\n\nThis error occurred")[0].rpartition("error: ")[2]
+        return f"is no regular expression of the kind that is understood: {why}", "right is the syntax of RE2"
     if re.search(r"\(\?(=|!|<=|<!|P=)|\\[1-9]", text):
         return "looks around or back, which is not understood", "right is a plain expression with one group"
     return None if groups == 1 else (f"has {groups} groups", "right is one group, the part to take")

@@ -32,7 +32,12 @@ class InvalidConfigError(ReconError):
     def __init__(self, file: str, problems: Iterable[Problem]) -> None:
         self.file = file
         self.problems = tuple(sorted(problems))
-        super().__init__("\n".join(problem.text(file) for problem in self.problems))
+        super().__init__("\n".join(self.lines))
+
+    @property
+    def lines(self) -> list[str]:
+        """What is said of each problem."""
+        return [problem.text(self.file) for problem in self.problems]
 
 
 def closest(word: str, known: Iterable[str]) -> str:

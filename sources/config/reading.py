@@ -24,13 +24,14 @@ from sources.config.field_grammar import (
     CONDITION,
     FIELD_NAMES,
     FIELDS,
-    PATH,
     PLACE,
     STATEMENT,
     WORD,
+    check_steps,
     currency,
 )
 from sources.config.grammar import (
+    DEPTH_MAX,
     MISSING,
     Choice,
     Duration,
@@ -100,6 +101,10 @@ _ONLY_FOR: Final[dict[str, frozenset[str]]] = {
     "array": frozenset({"json"}),
     "record_bytes": frozenset({"fixed"}),
 }
+_FLAT_FORMATS: Final = frozenset({"csv", "tsv", "fixed", "xlsx"})
+"""Formats whose paths are headings, which may be any text."""
+_SIDES: Final = frozenset({"debit", "credit"})
+_PATH_KEYS: Final = frozenset({"path", "join"}) | _SIDES
 _BARE_KEYS: Final = ("txn_id", "original_txn_id", "account_id")
 
 
@@ -215,6 +220,10 @@ def _build_source(found: Found) -> SourceConfig | Any:
     if "message" in found and form != "protobuf":
         found.wrong("message", "is for format: protobuf", "leave it out")
     fields = _fields_of(found, form, envelope, is_file=is_file)
+    if form not in _FLAT_FORMATS:
+        for name in ("fields", "where"):
+            if name in found.nodes:
+                _check_steps(found.nodes[name], f"{found.where}.{name}", found.reading)
     return SourceConfig(
         name=found.where.rpartition(".")[2],
         topic=found.get("topic"),
@@ -234,6 +243,25 @@ def _build_source(found: Found) -> SourceConfig | Any:
         settles_within_ms=found.get("settles_within", 0),
         wait_at_most_ms=found.get("wait_at_most"),
     )
+
+
+def _check_steps(node: yaml.Node, where: str, reading: Reading, key: str = "", depth: int = 0) -> None:
+    """Note the paths below a node that lead into no nested record. `key` is the one under which the node stands."""
+    if depth > DEPTH_MAX or key == "values":
+        return
+    if isinstance(node, yaml.MappingNode):
+        for name, part in node.value:
+            inner = name.value if isinstance(name, yaml.ScalarNode) else ""
+            if key == "indicator" and inner in _SIDES:
+                continue  # words, not paths
+            _check_steps(part, f"{where}.{inner}", reading, inner, depth + 1)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, part in enumerate(node.value):
+            _check_steps(part, f"{where}[{index}]", reading, key, depth + 1)
+    elif key in _PATH_KEYS and not node.value.startswith("$"):
+        wrong = check_steps(node.value) if node.value else None
+        if wrong is not None:
+            reading.add(node, where, *wrong)
 
 
 def _fields_of(found: Found, form: str, envelope: str, *, is_file: bool) -> Fields | None:
@@ -317,7 +345,7 @@ SOURCE: Final = Keys(
             "records": Key(KINDS, "kinds of rows"),
             "level": Key(Choice(("entry", "details")), "of camt: entries, or the transactions in them"),
             "sheet": Key(Either(Text("a sheet's name or number", convert=_sheet), WORD), "of a workbook"),
-            "array": Key(PATH, "where a JSON document has its records"),
+            "array": Key(Text("a path as data.rows", check=check_steps), "where a JSON document has its records"),
             "record_bytes": Key(Whole(1, ROW_BYTES_MAX), "length of rows without line ends"),
             "packing": Key(Choice(("auto", "none", "gz", "zip", "zst")), "how the file is packed"),
             "settles_within": Key(Duration(0, WAIT_MS_MAX), "how long after the event a file tells of it"),

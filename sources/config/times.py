@@ -127,8 +127,8 @@ def _complete(groups: frozenset[str]) -> None:
 
 @functools.lru_cache(maxsize=1)
 def zones() -> frozenset[str]:
-    """The names of all zones of the IANA database."""
-    return frozenset(zoneinfo.available_timezones())
+    """The names of all zones of the IANA database, without those that mean this machine's or none."""
+    return frozenset(zoneinfo.available_timezones()) - {"Factory", "localtime", "posixrules"}
 
 
 def check_zone(text: str) -> tuple[str, str] | None:

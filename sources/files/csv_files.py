@@ -65,6 +65,7 @@ def open_csv(content: Content, options: FileOptions) -> OpenedFile:
 
     def rows(found: Findings) -> Iterator[TextRecords]:
         held: list[_Row] = []
+        given = False
         for row in _kept(
             _rows(content, encoding, delimiter), max(options.skip_rows, shape.heading_row), options.footer
         ):
@@ -75,8 +76,8 @@ def open_csv(content: Content, options: FileOptions) -> OpenedFile:
             held.append(row)
             if len(held) == BATCH_ROWS:
                 yield _batch(held, shape.names)
-                held = []
-        if held:
+                held, given = [], True
+        if held or not given:  # without rows too, a mapping must fit the heading
             yield _batch(held, shape.names)
 
     if (kinds := options.records) is None:

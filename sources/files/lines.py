@@ -72,9 +72,9 @@ def encoding_of(content: Content, name: str) -> Encoding:
                 f"encoding {wanted} needs a byte order mark, and there is none",
                 f"{wanted}-le or {wanted}-be, whichever it is",
             )
-        return _encoding(mark[0], len(mark[1]))
+        return _encoding(content, mark[0], len(mark[1]))
     if mark is not None and mark[0] == wanted:
-        return _encoding(wanted, len(mark[1]))
+        return _encoding(content, wanted, len(mark[1]))
     if mark is not None and (mark[0] != "utf-8" or wanted.startswith("utf")):
         raise UnusableFileError(
             content.name,
@@ -90,12 +90,15 @@ def encoding_of(content: Content, name: str) -> Encoding:
         sample = content.head(CHUNK_BYTES)
         end = max(_EBCDIC_LINE_ENDS, key=sample.count)
         return Encoding(wanted, 0, end, 1)
-    return _encoding(wanted, 0)
+    return _encoding(content, wanted, 0)
 
 
-def _encoding(name: str, skip: int) -> Encoding:
+def _encoding(content: Content, name: str, skip: int) -> Encoding:
     unit = 4 if name.startswith("utf-32") else 2 if name.startswith("utf-16") else 1
-    return Encoding(name, skip, "\n".encode(name), unit)
+    feed, carriage_return = "\n".encode(name), "\r".encode(name)
+    head = content.head(CHUNK_BYTES)
+    # Old Macs, and some hosts still, end a line by a carriage return alone.
+    return Encoding(name, skip, carriage_return if carriage_return in head and feed not in head else feed, unit)
 
 
 def lines(content: Content, encoding: Encoding, record_bytes: int | None = None) -> Iterator[Line]:

@@ -136,7 +136,7 @@ class ArchiveFile(OpenedFile):
             highest = 0
             for batch in member.batches(known):
                 self._take_rejects(member, start)
-                highest = max(highest, int(batch.rows[-1]))
+                highest = max(highest, int(batch.rows[-1]) if len(batch.rows) else 0)
                 yield RenumberedRecords(batch, start)
             highest = max(highest, self._take_rejects(member, start))
             known |= {statement.key for statement in member.statements}

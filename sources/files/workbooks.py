@@ -81,6 +81,7 @@ def open_xlsx(content: Content, options: FileOptions) -> OpenedFile:
 
     def rows(found: Findings) -> Iterator[TextRecords]:
         held: list[_Row] = []
+        given = False
         for row in _kept(_rows(content, book, part), start, options.footer):
             problem = _in_error(row, headings, options)
             if problem:
@@ -89,8 +90,8 @@ def open_xlsx(content: Content, options: FileOptions) -> OpenedFile:
             held.append(row)
             if len(held) == BATCH_ROWS:
                 yield _batch(held, headings, width)
-                held = []
-        if held:
+                held, given = [], True
+        if held or not given:  # without rows too, a mapping must fit the heading
             yield _batch(held, headings, width)
 
     if (kinds := options.records) is None:

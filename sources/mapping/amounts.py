@@ -33,6 +33,27 @@ FAST_DECIMALS_MAX: Final = 5
 
 _MINUS: Final = "-\u2212\ufe63\uff0d"
 _SPACES: Final = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
+_DASHES: Final = _MINUS + "\u2013\u2014"
+
+# Of signs that few currencies share. The dollar's and others are left out: too many have them.
+_CODES_OF_SIGN: Final = {
+    "\u20ac": {"EUR"},
+    "\u00a3": {"GBP", "EGP", "FKP", "GIP", "LBP", "SDG", "SHP", "SSP", "SYP", "CYP", "IEP", "MTL"},
+    "\u00a5": {"JPY", "CNY"},
+    "\uffe5": {"JPY", "CNY"},
+    "\u20b9": {"INR"},
+    "\u20a8": {"INR", "LKR", "MUR", "NPR", "PKR", "SCR"},
+    "\u20bd": {"RUB"},
+    "\u20a9": {"KRW", "KPW"},
+    "\u20aa": {"ILS"},
+    "\u20ab": {"VND"},
+    "\u20ba": {"TRY"},
+    "\u20b4": {"UAH"},
+    "\u20b1": {"PHP", "CUP"},
+    "\u0e3f": {"THB"},
+    "\u20a6": {"NGN"},
+    "\u20b8": {"KZT"},
+}
 _NUMBER_KINDS: Final = frozenset({"number", "decimal"})
 
 
@@ -75,18 +96,23 @@ def exact(
         if _SCIENTIFIC.fullmatch(text):
             return Decimal(text)
     rest = text.translate(_SPACES).strip() if group != " " else text.strip()
-    negative = False
-    if rest.startswith("(") and rest.endswith(")") and len(rest) > 2:
-        negative, rest = True, rest[1:-1].strip()
-        if any(sign in rest for sign in (*_MINUS, "+")):
-            raise BadAmountError(f"{shown(text)} has a sign within parentheses")
-    rest, signs = _without_signs(rest, code)
-    if len(signs) > 1:
+    if rest.endswith(tuple(f"{decimal}{dash}" for dash in _DASHES)):
+        raise BadAmountError(f"{shown(text)} ends in a dash that may be a minus or stand for no cents")
+    rest, signs, marks = _without_signs(rest, code)
+    if rest.startswith("(") and rest.endswith(")"):
+        rest, inner, within = _without_signs(rest[1:-1], code)
+        if signs or inner:
+            raise BadAmountError(f"{shown(text)} has parentheses and a sign")
+        signs, marks = "-", marks + within
+    if len(signs) > 1 or len(marks) > 2:
         raise BadAmountError(f"{shown(text)} has two signs")
-    negative = negative or signs == "-"
+    _refuse_other_currency(text, marks, code)
+    negative = signs == "-"
     match = _form(decimal, group).fullmatch(rest)
     if match is None or not (match["whole"] or match["fraction"]):
         raise BadAmountError(_why_not(text, rest, decimal, group))
+    if group is not None and re.match(rf"0[^0-9{re.escape(decimal)}]", rest):
+        raise BadAmountError(f"{shown(text)} begins with 0 and a mark that groups thousands; is it the decimal mark?")
     whole = re.sub("[^0-9]", "", match["whole"] or "") or "0"
     fraction = match["fraction"] or ""
     if len(whole.lstrip("0")) + len(fraction) > DIGITS_MAX:
@@ -95,22 +121,23 @@ def exact(
     return -value if negative else value
 
 
-def _without_signs(text: str, code: str) -> tuple[str, str]:
-    """A text without currency signs at its ends, and the signs of the number that were there as `-` and `+`."""
-    signs = ""
+def _without_signs(text: str, code: str) -> tuple[str, str, str]:
+    """A text without what stands around its number: also the number's signs (`-`, `+`) and the currency's that were."""
+    signs = marks = ""
     for side in (0, -1):
         sign_seen = currency_seen = False
         while text:
             char = text[side]
             if char in _MINUS or char == "+":
                 if sign_seen:
-                    return text, "--"
+                    return text, "--", marks
                 sign_seen = True
                 signs += "-" if char in _MINUS else "+"
             elif unicodedata.category(char) == "Sc":
                 if currency_seen:
                     break
                 currency_seen = True
+                marks += char
             elif not currency_seen and code and (text.startswith(code) if side == 0 else text.endswith(code)):
                 currency_seen = True
                 text = text.removeprefix(code) if side == 0 else text.removesuffix(code)
@@ -118,7 +145,14 @@ def _without_signs(text: str, code: str) -> tuple[str, str]:
             elif char != " ":
                 break
             text = text[1:] if side == 0 else text[:-1]
-    return text, signs
+    return text, signs, marks
+
+
+def _refuse_other_currency(text: str, marks: str, code: str) -> None:
+    """A sign that stands for other currencies only contradicts the record's currency. Raises BadAmountError."""
+    for mark in marks:
+        if code and (codes := _CODES_OF_SIGN.get(mark)) and code not in codes:
+            raise BadAmountError(f"{shown(text)} has the sign {shown(mark)}, and the currency is {code}")
 
 
 def _why_not(text: str, rest: str, decimal: str, group: str | None) -> str:
@@ -182,17 +216,14 @@ def _numbers(records: Records, value: Value, amount: Amount, currency: pl.Series
         return fast
     kinds = found.kind()
     slow: dict[int, int] = {}
+    known: dict[tuple[str, str, bool], int | str] = {}  # texts that are not plain are often the same ones
     for index in rest:
-        code = currency[index]
-        is_number = kinds is not None and kinds[index] in _NUMBER_KINDS
-        try:
-            number = exact(text[index], amount.decimal, amount.group, is_number=is_number, code=code)
-            minor = minor_units(number, code, amount.unit, amount.exponent)
-        except BadAmountError as error:
-            wrong[index] = str(error)
-            continue
-        if abs(minor) >= 1 << 62:
-            wrong[index] = f"{shown(text[index])} is beyond all limits"
+        key = text[index], currency[index], kinds is not None and kinds[index] in _NUMBER_KINDS
+        minor = known.get(key)
+        if minor is None:
+            minor = known[key] = _careful(*key, amount)
+        if isinstance(minor, str):
+            wrong[index] = minor
         else:
             slow[index] = minor
     if slow:
@@ -200,12 +231,23 @@ def _numbers(records: Records, value: Value, amount: Amount, currency: pl.Series
     return fast
 
 
+def _careful(text: str, code: str, is_number: bool, amount: Amount) -> int | str:
+    """Minor units, or why the text is no amount."""
+    try:
+        number = exact(text, amount.decimal, amount.group, is_number=is_number, code=code)
+        minor = minor_units(number, code, amount.unit, amount.exponent)
+    except BadAmountError as error:
+        return str(error)
+    return f"{shown(text)} is beyond all limits" if abs(minor) >= 1 << 62 else minor
+
+
 def _fast(text: pl.Series, amount: Amount, currency: pl.Series) -> pl.Series:
-    """Plain digits with at most a dot, as most sources write them; null for all else."""
+    """Plain digits with at most the decimal mark, as most sources write them; null for all else.
+
+    A number of JSON or a workbook has a dot whatever the mark is: where that is another, the careful way reads it.
+    """
+    mark = re.escape(amount.decimal)
     names = [code for code in currency.unique().to_list() if code is not None]
-    if amount.decimal != ".":
-        # A comma in a number's place may be a text's mark or a thousands' mark: the careful way knows.
-        return texts.constant(None, len(text), pl.Int64())
     own = {code: EXPONENTS[code] - amount.exponent.get(code, EXPONENTS[code]) for code in names}
     shift = {code: EXPONENTS[code] if amount.unit == "major" else own[code] for code in names}
     usable = {code: power for code, power in shift.items() if 0 <= power <= FAST_DECIMALS_MAX}
@@ -214,7 +256,7 @@ def _fast(text: pl.Series, amount: Amount, currency: pl.Series) -> pl.Series:
     parts = (
         frame.select(
             parts=pl.col("text").str.extract_groups(
-                rf"^(?P<minus>-)?(?P<whole>[0-9]{{1,{FAST_DIGITS_MAX}}})(?:\.(?P<part>[0-9]{{0,{FAST_DECIMALS_MAX}}}))?$"
+                rf"^(?P<minus>-)?(?P<whole>[0-9]{{1,{FAST_DIGITS_MAX}}})(?:{mark}(?P<part>[0-9]{{0,{FAST_DECIMALS_MAX}}}))?$"
             )
         )
         .unnest("parts")

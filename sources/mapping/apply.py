@@ -25,7 +25,7 @@ from sources.currencies import CODE_OF_DIGITS, EXPONENTS
 from sources.mapping import texts
 from sources.mapping.amounts import read_amounts
 from sources.mapping.texts import shown
-from sources.mapping.times import read_times
+from sources.mapping.times import moment_text, read_times
 
 if TYPE_CHECKING:
     from sources.config.models import Condition, ReconciliationConfig, SourceConfig, Value
@@ -136,9 +136,13 @@ class SourceMapping:
         for other in chosen[1:]:
             first = first.zip_with(first.is_not_null(), other)
         name = "txn_id" if self._key == ("txn_id",) else "key"
+        empty = "is empty" if name == "txn_id" else f"{' and '.join(self._key)} are empty"
         for index in first.is_null().arg_true():
-            found.wrong(name, index, DeadLetterReason.BAD_ID, f"{' and '.join(self._key)} empty")
+            found.wrong(name, index, DeadLetterReason.BAD_ID, empty)
         _check_id(name, first, found)
+        # Blanks would join all records that have nothing else there.
+        for index in (first.str.contains(rf"^[{texts.BLANKS}]+$")).fill_null(value=False).arg_true():
+            found.wrong(name, index, DeadLetterReason.BAD_ID, "has nothing but blanks; say trim: true")
         return first
 
     def _text(
@@ -161,7 +165,11 @@ class SourceMapping:
         codes = read.text
         known = codes.is_in(list(EXPONENTS)).fill_null(value=False)
         if not known.all():
-            digits = codes.replace(list(CODE_OF_DIGITS), list(CODE_OF_DIGITS.values()))
+            # As a number, 036 is 36.
+            padded = pl.DataFrame({"code": codes}).select(
+                pl.when(pl.col("code").str.contains("^[0-9]{1,2}$")).then(pl.col("code").str.zfill(3)).otherwise("code")
+            )["code"]
+            digits = padded.replace(list(CODE_OF_DIGITS), list(CODE_OF_DIGITS.values()))
             known = digits.is_in(list(EXPONENTS)).fill_null(value=False)
             for index in (~known).arg_true():
                 what = "is empty" if codes[index] is None else f"{shown(codes[index])} is no currency of ISO 4217"
@@ -218,7 +226,7 @@ class SourceMapping:
                 found.wrong("event_time", index, DeadLetterReason.ABSURD_TIME, "is empty")
         beyond = (stamps < EVENT_TIME_MIN_MS) | (stamps > arrivals_ms + EVENT_TIME_LEAD_MAX_MS)
         for index in beyond.fill_null(value=False).arg_true():
-            what = f"{stamps[index]} ms is before 2000 or more than a day ahead of its arrival"
+            what = f"{moment_text(stamps[index])} is before 2000 or more than a day ahead of its arrival"
             found.wrong("event_time", index, DeadLetterReason.ABSURD_TIME, what)
         return stamps
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 EPOCH_DIGITS_MAX: Final = 24
 """The longest epoch time, in characters."""
 
+OFFSET_HOURS_MAX: Final = 14
+"""The largest offset of a zone from UTC, in hours and either direction."""
+
 SHORT_YEARS_FROM: Final = 69
 """A year of two digits from here on is of the last century, as POSIX has it."""
 
@@ -57,7 +60,10 @@ def _offset(text: str) -> tzinfo:
     if text in "Zz":
         return UTC
     digits = text[1:].replace(":", "")
-    span = timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
+    hours, minutes = int(digits[:2]), int(digits[2:] or 0)
+    if hours > OFFSET_HOURS_MAX or minutes > 59:
+        raise BadTimeError(f"{shown(text)} is no offset of a zone; right are -14:59 to +14:59")
+    span = timedelta(hours=hours, minutes=minutes)
     return timezone(span if text[0] == "+" else -span)
 
 
@@ -237,6 +243,14 @@ def _stamp(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
+def moment_text(stamp_ms: int) -> str:
+    """A time in milliseconds since 1970 as ISO text, or as the number where no calendar has it."""
+    try:
+        return (_EPOCH + timedelta(milliseconds=stamp_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except OverflowError:
+        return f"{stamp_ms} ms since 1970"
+
+
 def read_times(records: Records, time: Time, arrivals_ms: pl.Series) -> tuple[pl.Series, dict[int, str]]:
     """Milliseconds since 1970 (Int64, null where there is none) and, by index, why a text is no time.
 
@@ -246,14 +260,28 @@ def read_times(records: Records, time: Time, arrivals_ms: pl.Series) -> tuple[pl
     wrong = dict(found.unlisted_problems())
     fast = _fast(found.text, time)
     slow: dict[int, int] = {}
+    known: dict[tuple[str, int], int | str] = {}  # a batch's dates are few, and its arrivals often one
     for index in (fast.is_null() & found.text.is_not_null()).arg_true().to_list():
-        try:
-            slow[index] = milliseconds(found.text[index], time, arrivals_ms[index])
-        except BadTimeError as error:
-            wrong[index] = str(error)
+        key = found.text[index], arrivals_ms[index]
+        stamp = known.get(key)
+        if stamp is None:
+            stamp = known[key] = _careful(*key, time)
+        if isinstance(stamp, str):
+            wrong[index] = stamp
+        else:
+            slow[index] = stamp
     if slow:
         fast = fast.scatter(list(slow), list(slow.values()))
     return fast, wrong
+
+
+def _careful(text: str, arrival_ms: int, time: Time) -> int | str:
+    """Milliseconds, or why the text is no time."""
+    try:
+        stamp = milliseconds(text, time, arrival_ms)
+    except BadTimeError as error:
+        return str(error)
+    return f"{shown(text)} is beyond all limits" if abs(stamp) >= 1 << 62 else stamp
 
 
 _PLAIN_ISO: Final = r"[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"  # after the year
@@ -268,7 +296,7 @@ def _fast(text: pl.Series, time: Time) -> pl.Series:
     if time.date_only:
         return nothing
     if time.format in _PER_MS:
-        digits = text.str.extract("^([0-9]{1,17})$", 1).cast(pl.Int64)
+        digits = text.str.extract("^([0-9]{1,15})$", 1).cast(pl.Int64)  # times 1000 it stays within 64 bits
         return {"epoch_s": digits * 1000, "epoch_ms": digits, "epoch_us": digits // 1000}[time.format]
     iso = text if time.format == "iso" else _as_iso(text, time.format)
     if iso is None:

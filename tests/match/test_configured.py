@@ -166,6 +166,90 @@ def test_config_show_and_schema_are_data(folder):
     assert json.loads(recon("config", "schema").stdout)["title"] == "recon.yaml"
 
 
+@pytest.mark.parametrize(
+    "command", [("match", "--config"), ("config", "check"), ("source", "preview", "A", "--config")]
+)
+def test_every_mistake_of_a_configuration_is_a_line_with_its_place(folder, command):
+    config = folder / "recon.yaml"
+    config.write_text(CONFIG.replace("format: epoch_s", 'format: "epoc\\ns"').replace("negative", "negativ"))
+    done = recon(*command, config)
+    assert done.exit_code == 2
+    lines = done.stderr.splitlines()
+    assert [line.removeprefix(f"{config}:").split(":")[0] for line in lines] == ["10", "17", "21"]
+    assert "epoc" in lines[1]
+
+
+def test_the_rows_of_a_later_file_come_later(folder):
+    many = 25_000
+    rows = [f"R{number},1,EUR,2026-03-01T12:00:00Z" for number in range(many)]
+    (folder / "b1.csv").write_text("id,amt,ccy,at\n" + "\n".join(rows) + "\n1,1500,ISK,2026-03-01T12:00:00Z\n")
+    (folder / "b2.csv").write_text("id,amt,ccy,at\n1,9,ISK,2026-03-01T12:00:00Z\n")
+    (folder / "b3.csv").write_text("id,amt,ccy,at\n1,7,ISK,2026-03-01T12:00:00Z\n")
+    matched(folder)
+    rows = map(json.loads, (folder / "out.jsonl").read_text().splitlines())
+    (row,) = [row for row in rows if row["txn_id"] == "1"]
+    assert (row["breaks"], row["b_amount_minor"]) == (["CONFLICT", "AMOUNT"], 7)
+
+
+STATEMENT = """:20:MSG{number}
+:25:12345678/0000001
+:28C:{number}/1
+:60F:C260301EUR100,00
+:61:2603010301C10,00NTRF{reference}
+:62F:C260301EUR110,00
+-
+"""
+
+
+@pytest.fixture
+def statements(tmp_path):
+    (tmp_path / "recon.yaml").write_text(
+        """
+version: 1
+reconciliations:
+  bank:
+    sources:
+      BANK: {path: "*/day.sta", format: mt940, fields: {txn_id: {path: reference}}}
+      BOOK:
+        path: book.csv
+        format: csv
+        fields: {txn_id: {path: id}, amount: {path: amt, unit: major}, currency: {const: EUR}, status: {const: SUCCESS},
+                 event_time: {path: at, date_only: true, zone: UTC}}
+"""
+    )
+    (tmp_path / "book.csv").write_text("id,amt,at\nR1,10,2026-03-01\nR2,10,2026-03-01\n")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def test_a_statement_is_taken_once_whatever_folders_its_files_lie_in(statements):
+    first = STATEMENT.format(number=1, reference="R1")
+    (statements / "one" / "day.sta").write_text(first)
+    (statements / "two" / "day.sta").write_text(first + STATEMENT.format(number=2, reference="R2"))
+    done, results = matched(statements)
+    assert results == {"R1": ("MATCHED", []), "R2": ("MATCHED", [])}
+    (warning,) = json.loads(done.stdout)["warnings"]
+    assert "statement 1/1 of account 12345678/0000001" in warning
+    assert str(statements / "one" / "day.sta") in warning
+    assert str(statements / "two" / "day.sta") in warning
+
+
+def test_a_statement_with_other_content_is_refused_with_both_paths(statements):
+    (statements / "one" / "day.sta").write_text(STATEMENT.format(number=1, reference="R1"))
+    (statements / "two" / "day.sta").write_text(STATEMENT.format(number=1, reference="R2"))
+    done, _ = matched(statements)
+    assert done.exit_code == 2
+    assert f"{statements / 'two' / 'day.sta'}: statement 1/1" in done.stderr
+    assert f"than in {statements / 'one' / 'day.sta'}" in done.stderr
+
+
+def test_one_file_named_twice_is_read_once(folder):
+    done, results = matched(folder, "--source", f"B={folder / 'b1.csv'}", "--source", f"B={folder / 'b1.csv'}")
+    assert results["1"] == ("MATCHED", [])
+    assert "was not read again" in json.loads(done.stdout)["warnings"][0]
+
+
 def test_a_preview_shows_rejects_and_events(folder):
     done = recon("source", "preview", "A", "--config", folder / "recon.yaml", "--json")
     assert done.exit_code == 1

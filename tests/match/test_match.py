@@ -54,6 +54,19 @@ def test_files_that_agree_exit_with_0(run, tmp_path):
     assert not (tmp_path / "rejects.jsonl").exists()
 
 
+def test_of_several_files_of_a_source_the_later_one_has_the_leg(run, tmp_path):
+    core, first, second = files(
+        tmp_path,
+        core=[line("T1")],
+        gateway_first=[*(line(f"R{number}") for number in range(40)), line("T1", amount="1.00")],
+        gateway_second=[line("T1", amount="9.00")],
+    )
+    run(core, first, second, "--out", "results.jsonl")
+    rows = map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines())
+    (row,) = [row for row in rows if row["txn_id"] == "T1"]
+    assert (row["breaks"], row["gateway_amount_minor"]) == (["CONFLICT", "AMOUNT"], 900)
+
+
 def test_each_kind_of_break_is_found(run, tmp_path):
     rows = {f"T{number}": line(f"T{number}") for number in range(8)}
     gateway = dict(rows)

@@ -520,8 +520,8 @@ STRUCT = json_format.ParseDict({"c": "x", "b": 2, "a": [1, None, {"b": True}]}, 
         pytest.param(
             length_framed(2, STRUCT),
             "struct",
-            {"a": [1.0, None, {"b": True}], "c": "x"},
-            '{"a":[1,null,{"b":true}],"c":"x"}',
+            {"a": [1.0, None, {"b": True}], "b": 2.0, "c": "x"},
+            '{"a":[1,null,{"b":true}],"b":2,"c":"x"}',
             id="struct",
         ),
         pytest.param(

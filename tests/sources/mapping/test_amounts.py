@@ -37,6 +37,12 @@ def read(rows, amount):
         ("+12.50", ".", None, "12.50"),
         ("€12.50", ".", None, "12.50"),
         ("-€ 12.50", ".", None, "-12.50"),
+        ("€(12.50)", ".", None, "-12.50"),
+        ("(€ 12.50)", ".", None, "-12.50"),
+        ("EUR (12.50)", ".", None, "-12.50"),
+        ("$12.50", ".", None, "12.50"),
+        ("0,50", ",", ".", "0.50"),
+        ("0.50", ".", ",", "0.50"),
         ("12,50 €", ",", ".", "12.50"),
         ("EUR 12.50", ".", None, "12.50"),
         ("12.50EUR-", ".", None, "-12.50"),
@@ -66,7 +72,14 @@ def test_notations(text, decimal, group, value):
         ("1E5", ".", None, "scientific notation"),
         ("--5", ".", None, "two signs"),
         ("-5-", ".", None, "two signs"),
-        ("(-5)", ".", None, "sign within parentheses"),
+        ("(-5)", ".", None, "parentheses and a sign"),
+        ("-(5)", ".", None, "parentheses and a sign"),
+        ("5.-", ".", None, "may be a minus or stand for no cents"),
+        ("5,\u2013", ",", None, "may be a minus or stand for no cents"),
+        ("£5", ".", None, "sign '£', and the currency is EUR"),
+        ("0,123", ".", ",", "begins with 0"),
+        ("0.123", ",", ".", "begins with 0"),
+        ("€€5", ".", None, "no amount"),
         ("USD 5", ".", None, "no amount"),
         ("\u00b25", ".", None, "no amount"),
         ("\u0663", ".", None, "no amount"),
@@ -107,7 +120,7 @@ def test_a_part_of_a_minor_unit_is_refused(value, code, unit):
 
 def test_by_the_column_as_by_the_definition():
     rng = random.Random(7)
-    shapes = ["{w}", "{w}.{f}", "-{w}.{f}", "({w}.{f})", "{w}.{f}-", "{w}.", ".{f}", "€{w}", "{w},{f}", " {w}", "x{w}"]
+    shapes = ["{w}", "{w}.{f}", "-{w}.{f}", "({w}.{f})", "{w}.{f}-", "{w}.", ".{f}", "¤{w}", "{w},{f}", " {w}", "x{w}"]
     for unit, exponents in (("major", {}), ("minor", {}), ("minor", {"ISK": 2, "KWD": 5})):
         rows = []
         for _ in range(2_000):
@@ -129,6 +142,22 @@ def test_by_the_column_as_by_the_definition():
             good += isinstance(value, int)
         assert 300 < good < 1_900
     assert EXPONENTS["CLF"] == 4
+
+
+def test_a_decimal_comma_by_the_column_as_by_the_definition():
+    rng = random.Random(8)
+    rows = []
+    for _ in range(2_000):
+        whole, fraction = str(rng.randrange(10 ** rng.randrange(1, 15))), str(rng.randrange(1000))
+        shape = rng.choice(["{w},{f}", "-{w},{f}", "{w}", "{w}.{f}", "{w},", ",{f}", "{w},{f}-"])
+        rows.append({"amt": shape.format(w=whole, f=fraction), "ccy": rng.choice(["EUR", "JPY", "KWD"])})
+    found = read(rows, Amount(at("amt"), "major", decimal=","))
+    for row, value in zip(rows, found, strict=True):
+        try:
+            right = minor_units(exact(row["amt"], ",", code=row["ccy"]), row["ccy"], "major", {})
+        except BadAmountError as error:
+            right = str(error)
+        assert value == right, row
 
 
 def test_numbers_of_json_are_numbers_whatever_texts_look_like():

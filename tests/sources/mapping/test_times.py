@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from sources.config.models import Time, Value
+from sources.config.times import check_zone
 from sources.files.options import Place
 from sources.mapping.times import BadTimeError, milliseconds, read_times
 from wire.records import NestedRecords
@@ -68,6 +69,9 @@ def test_formats(text, form, zone, moment):
         ("2026-10-25T02:30:00", "iso", "Europe/Berlin", "reject", "was twice in Europe/Berlin"),
         ("2026-03-01T12:00:00", "iso", None, "earlier", "has no zone"),
         ("2026-03-01", "iso", "UTC", "earlier", "has no time of day"),
+        ("2026-03-01T12:00:00+25:00", "iso", None, "earlier", "no offset of a zone"),
+        ("2026-03-01T12:00:00+05:75", "iso", None, "earlier", "no offset of a zone"),
+        ("2026-03-01 12:00 -9900", "%Y-%m-%d %H:%M %z", None, "earlier", "no offset of a zone"),
         ("2026-02-29T12:00:00Z", "iso", None, "earlier", "is no time"),
         ("01/02/2026 10:00", "iso", "UTC", "earlier", "2026-02-01 by %d/%m/%Y or 2026-01-02 by %m/%d/%Y"),
         ("2026-03-01T23:59:60Z", "iso", None, "earlier", "is no time"),
@@ -88,6 +92,20 @@ def test_what_is_no_time_says_why(text, form, zone, fold, why):
         milliseconds(text, time, ARRIVAL)
     assert why in str(error.value)
     assert read([text], time) == [str(error.value)]
+
+
+@pytest.mark.parametrize("form", ["epoch_s", "epoch_ms", "epoch_us"])
+@pytest.mark.parametrize("digits", [15, 16, 17, 18, 20, 24])
+def test_a_number_is_never_another_time(form, digits):
+    text = "9" * digits
+    right = milliseconds(text, Time(AT, form), ARRIVAL)
+    (found,) = read([text], Time(AT, form))
+    assert found == right or (abs(right) >= 1 << 62 and "beyond all limits" in found)
+
+
+@pytest.mark.parametrize("zone", ["localtime", "Factory"])
+def test_a_zone_that_is_this_machines_or_none_is_refused(zone):
+    assert check_zone(zone) is not None
 
 
 def test_the_later_of_two_times():

@@ -1,0 +1,134 @@
+"""`recon match --config` on files that are not what one expects: nothing is lost, nothing is guessed."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster.cli import build
+
+FIELDS = (
+    "fields: {txn_id: {path: id}, amount: {path: amt, unit: major}, currency: {path: ccy, default: EUR}, "
+    "status: {const: SUCCESS}, event_time: {path: at, zone: UTC}}"
+)
+AT = "2026-03-01T12:00:00Z"
+HEAD = """
+version: 1
+reconciliations:
+  r:
+    sources:
+      BOOK:
+        path: book.csv
+        format: csv
+        fields: {txn_id: {path: id}, amount: {path: amt, unit: major}, currency: {const: EUR}, status: {const: SUCCESS},
+                 event_time: {path: at}}
+      S:
+"""
+
+
+class Outcome:
+    """What came of one run: S's legs by transaction id, rejects as (row, reason), warnings, and what was said."""
+
+    def __init__(self, folder, done):
+        self.exit_code, self.stderr = done.exit_code, done.stderr
+        self.legs, self.rejects, self.warnings, self.skipped = {}, [], [], {}
+        if done.exit_code == 2:
+            return
+        told = json.loads(done.stdout)
+        self.warnings, self.skipped = told["warnings"], told["skipped"]
+        for row in map(json.loads, (folder / "out.jsonl").read_text().splitlines()):
+            if row["s_status"] is not None:
+                self.legs[row["txn_id"]] = row["s_amount_minor"], row["s_currency"], row["s_event_time"]
+        if (folder / "rejects.jsonl").exists():
+            rejects = map(json.loads, (folder / "rejects.jsonl").read_text().splitlines())
+            self.rejects = [(one["line"], one["reason"]) for one in rejects]
+
+    @property
+    def amounts(self):
+        return {txn_id: amount for txn_id, (amount, _, _) in self.legs.items()}
+
+
+@pytest.fixture
+def reconciled(tmp_path, monkeypatch):
+    def run(source, *, fields=FIELDS, **files):
+        monkeypatch.chdir(tmp_path)
+        body = textwrap.indent(f"{textwrap.dedent(source).strip()}\n{textwrap.dedent(fields).strip()}\n", " " * 8)
+        (tmp_path / "recon.yaml").write_text(HEAD + body)
+        (tmp_path / "book.csv").write_text(f"id,amt,at\nOTHER,1,{AT}\n")
+        for name, content in files.items():
+            path = tmp_path / name.replace("__", ".")
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        arguments = ["match", "--config", "recon.yaml", "--out", "out.jsonl", "--json"]
+        return Outcome(tmp_path, CliRunner().invoke(build("match"), arguments, catch_exceptions=False))
+
+    return run
+
+
+CSV = "path: s.csv\nformat: csv"
+
+
+def test_lines_that_end_in_a_carriage_return_alone_are_lines(reconciled):
+    assert reconciled(CSV, s__csv=f"id,amt,ccy,at\rA,1,,{AT}\rB,2,,{AT}\r").amounts == {"A": 100, "B": 200}
+
+
+def test_lines_of_utf_16_that_end_in_a_carriage_return_alone_are_lines(reconciled):
+    text = f"id,amt,ccy,at\rA,1,,{AT}\r".encode("utf-16")
+    assert reconciled(CSV + "\nencoding: utf-16", s__csv=text).amounts == {"A": 100}
+
+
+def test_a_file_without_rows_is_warned_of(reconciled):
+    done = reconciled(CSV, s__csv="id,amt,ccy,at\n")
+    assert done.exit_code == 1
+    assert done.warnings == ["s.csv has no rows"]
+
+
+@pytest.mark.parametrize("rows", ["", "A,1,,x,y\n"], ids=["none", "none-that-fits"])
+def test_a_heading_must_have_what_the_mapping_reads_whatever_the_rows_are(reconciled, rows):
+    done = reconciled(CSV, s__csv="ID,amt,ccy,at\n" + rows)
+    assert done.exit_code == 2
+    assert "path 'id': no such column; there are ID, amt, ccy, at" in done.stderr
+
+
+def test_an_id_of_blanks_joins_nothing(reconciled):
+    done = reconciled(CSV, s__csv=f'id,amt,ccy,at\n"  ",1,,{AT}\nA,1,,{AT}\n')
+    assert done.amounts == {"A": 100}
+    assert done.rejects == [(2, "txn_id: has nothing but blanks; say trim: true")]
+
+
+@pytest.mark.parametrize("heading", ["Ref.No.", "[id]", "a..b", "id[", ".id"])
+def test_a_heading_may_be_any_text(reconciled, heading):
+    fields = FIELDS.replace("{path: id}", f'{{path: "{heading}"}}')
+    assert reconciled(CSV, fields=fields, s__csv=f"{heading},amt,ccy,at\nA,1,,{AT}\n").amounts == {"A": 100}
+
+
+def test_a_path_into_nested_records_must_lead_there(reconciled):
+    fields = FIELDS.replace("{path: id}", "{path: [a..b, c]}")
+    done = reconciled("path: s.jsonl\nformat: jsonl", fields=fields, s__jsonl="{}")
+    assert done.exit_code == 2
+    assert "fields.txn_id.path[0]: a name is missing after the dot" in done.stderr
+
+
+@pytest.mark.parametrize("pattern", [r"(\d{,3})", r"(\w+\Z)", "(?P<a>x)(?#y)", "(?:a{1000}){1000}(b{1000})"])
+def test_an_expression_must_be_one_that_the_mapping_understands(reconciled, pattern):
+    fields = FIELDS.replace("{path: id}", f"{{path: id, extract: '{pattern}'}}")
+    done = reconciled(CSV, fields=fields, s__csv=f"id,amt,ccy,at\nA,1,,{AT}\n")
+    assert done.exit_code == 2
+    assert "recon.yaml:13" in done.stderr.replace("recon.yaml:14", "recon.yaml:13")
+    assert "extract: is no regular expression of the kind that is understood" in done.stderr
+
+
+def test_a_currency_of_digits_may_have_lost_its_zeros(reconciled):
+    done = reconciled(CSV, s__csv=f"id,amt,ccy,at\nA,1,36,{AT}\nB,1,036,{AT}\nC,1,978,{AT}\nD,1,8,{AT}\nE,1,99,{AT}\n")
+    assert {txn_id: leg[1] for txn_id, leg in done.legs.items()} == {"A": "AUD", "B": "AUD", "C": "EUR", "D": "ALL"}
+    assert done.rejects == [(6, "currency: '99' is no currency of ISO 4217")]
+
+
+def test_a_time_that_cannot_be_is_shown_as_a_time(reconciled):
+    fields = FIELDS.replace("{path: at, zone: UTC}", "{path: at, format: epoch_ms}")
+    done = reconciled(CSV, fields=fields, s__csv="id,amt,ccy,at\nA,1,,1772366400\n")
+    assert done.rejects == [
+        (2, "event_time: 1970-01-21T12:19:26.400Z is before 2000 or more than a day ahead of its arrival")
+    ]
