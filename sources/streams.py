@@ -21,9 +21,10 @@ from sources.config.models import ReconciliationConfig, SourceConfig
 from sources.config.reading import read_paths
 from sources.mapping.apply import MAPPED_SCHEMA, SourceMapping, packed_attributes
 from wire import debezium
+from wire.avro_columns import ColumnTexts
 from wire.decoding import Decoder
 from wire.messages import DETAIL_CHARACTERS_MAX, Messages, Reject, Values
-from wire.records import NestedRecords
+from wire.records import ColumnRecords, NestedRecords, Records
 
 # What a topic's events look like. `row` is the message's index in the batch, `source` the number of its source.
 STREAMED_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -100,52 +101,61 @@ class TopicReader:
             raise ValueError(f"topic {topic} feeds no source")
         self._topic = topic
         self._sources = tuple(sources)
-        self._paths = [_kafka_paths(source.config) for source in sources]
+        paths = {path for source in sources for path in _read_paths(source.config)}
+        self._beside = frozenset(path for path in paths if path.startswith("$"))
+        self._wanted = frozenset(paths) - self._beside
 
     def read(self, batch: Batch) -> Streamed:
         """Every message once. Raises RegistryUnavailableError; nothing is judged then."""
         decoded: dict[int, Values] = {}
         found = []
-        for source, paths in zip(self._sources, self._paths, strict=True):
+        for source in self._sources:
             key = id(source.decoder)
             if key not in decoded:
-                decoded[key] = source.decoder.decode(batch.messages)
-            found.append(self._taken(source, paths, batch, decoded[key]))
+                decoded[key] = source.decoder.decode(batch.messages, self._wanted)
+            found.append(self._taken(source, batch, decoded[key]))
         if len(found) == 1:
             only = found[0]
             return Streamed(only.events, [*only.unread, *only.rejects], only.skipped)
         return _of_several(found, len(batch.messages.values), [source.config.name for source in self._sources])
 
-    def _taken(self, source: StreamSource, paths: frozenset[str], batch: Batch, values: Values) -> _Taken:
-        rows = np.array(values.rows, dtype=np.int64)
+    def _taken(self, source: StreamSource, batch: Batch, values: Values) -> _Taken:
         skipped = Counter(values.skipped)
-        chosen: Sequence[object] = values.values
-        kept: Sequence[int] | None = None
-        if values.operations:
-            kept = [index for index, operation in enumerate(values.operations) if operation != debezium.DELETE]
-            if len(kept) == len(rows):
-                kept = None
-            else:
-                skipped[DELETED] += len(rows) - len(kept)
-                rows = rows[kept]
-                chosen = [chosen[index] for index in kept]
         messages = batch.messages
-        records = NestedRecords(
-            chosen,
-            pl.Series("row", rows, dtype=pl.Int64),
-            lambda index: messages.values[int(rows[index])] or b"",
-            around=_around(messages, rows, paths),
-        )
-        mapped = source.mapping.apply(records, pl.Series(batch.arrivals_ms[rows], dtype=pl.Int64))
-        skipped.update(mapped.skipped)
-        rejects = [Reject(one.row, one.reason, one.detail[:DETAIL_CHARACTERS_MAX]) for one in mapped.rejects]
-        identities = self._identities(source, batch, values, kept)
-        events = mapped.events
+        events, rejects = [], []
+        for part in [*_nested(values, skipped), *(_Part(rows, columns=texts) for rows, texts in values.blocks)]:
+            rows = np.array(part.rows, dtype=np.int64)
+            numbers = pl.Series("row", rows, dtype=pl.Int64)
+            around = _around(messages, part.rows, self._beside)
+
+            def raw(index: int, rows: _Rows = rows) -> bytes:
+                return messages.values[int(rows[index])] or b""
+
+            records: Records = (
+                NestedRecords(part.values, numbers, raw, around=around)
+                if part.columns is None
+                else ColumnRecords(part.columns, numbers, raw, around)
+            )
+            mapped = source.mapping.apply(records, pl.Series(batch.arrivals_ms[rows], dtype=pl.Int64))
+            skipped.update(mapped.skipped)
+            rejects += [Reject(one.row, one.reason, one.detail[:DETAIL_CHARACTERS_MAX]) for one in mapped.rejects]
+            streamed, bad = self._streamed(source, batch, part, mapped.events)
+            events.append(streamed)
+            rejects += bad
+        if len(events) == 1:
+            return _Taken(events[0], rejects, values.rejects, skipped)
+        return _Taken(pl.concat([empty_events(), *events]).sort("row"), rejects, values.rejects, skipped)
+
+    def _streamed(
+        self, source: StreamSource, batch: Batch, part: _Part, events: pl.DataFrame
+    ) -> tuple[pl.DataFrame, list[Reject]]:
+        """Mapped events with their source, their id and their attributes; rejects for ids that cannot be stored."""
         at = events["row"].to_numpy()
         place = pl.format(
             "{}[{}]@{}", pl.lit(self._topic), pl.Series(batch.partitions[at]), pl.Series(batch.offsets[at])
         )
         event_ids = [pl.col("event_id"), place]
+        identities = self._identities(source, batch, part)
         if identities is not None:
             told = pl.Series("told", [identities[index] for index in events["index"]], dtype=pl.String)
             event_ids.insert(1, pl.lit(told))
@@ -154,26 +164,16 @@ class TopicReader:
             event_id=pl.coalesce(event_ids),
             attributes=packed_attributes(events),
         ).select(pl.col(name).cast(dtype) for name, dtype in STREAMED_SCHEMA.items())
-        if identities is not None:
-            streamed, bad = _with_good_ids(streamed)
-            rejects += bad
-        return _Taken(streamed, rejects, values.rejects, skipped)
+        return (streamed, []) if identities is None else _with_good_ids(streamed)
 
-    def _identities(
-        self, source: StreamSource, batch: Batch, values: Values, kept: Sequence[int] | None
-    ) -> list[str | None] | None:
-        """What identifies each record beside its place; None where nothing does."""
+    def _identities(self, source: StreamSource, batch: Batch, part: _Part) -> Sequence[str | None] | None:
+        """What identifies each record of a part beside its place; None where nothing does."""
         if source.config.fields is not None and source.config.fields.event_id is not None:
             return None
-        found: list[str | None]
         if source.config.identity == "row":
             keys = batch.messages.keys
-            found = [debezium.row_key(keys[row] if keys else None, source.config.format) for row in values.rows]
-        elif values.identities:
-            found = list(values.identities)
-        else:
-            return None
-        return found if kept is None else [found[index] for index in kept]
+            return [debezium.row_key(keys[row] if keys else None, source.config.format) for row in part.rows]
+        return part.identities or None
 
 
 def _with_good_ids(events: pl.DataFrame) -> tuple[pl.DataFrame, list[Reject]]:
@@ -187,19 +187,39 @@ def _with_good_ids(events: pl.DataFrame) -> tuple[pl.DataFrame, list[Reject]]:
     return events.filter(~bad), rejects
 
 
-def _kafka_paths(source: SourceConfig) -> frozenset[str]:
-    """The paths that a mapping reads beside the record."""
-    if source.fields is None:
-        return frozenset()
-    return frozenset(path for path in read_paths(source.fields, source.where) if path.startswith("$"))
+def _read_paths(source: SourceConfig) -> list[str]:
+    """The paths that a mapping reads, of the record and beside it."""
+    return [] if source.fields is None else read_paths(source.fields, source.where)
 
 
-def _around(messages: Messages, rows: _Rows, paths: frozenset[str]) -> dict[str, pl.Series]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Records of a batch that were decoded alike: as nested values, or as columns."""
+
+    rows: Sequence[int]
+    values: Sequence[object] = ()
+    identities: Sequence[str] = ()
+    columns: ColumnTexts | None = None
+
+
+def _nested(values: Values, skipped: Counter[str]) -> list[_Part]:
+    """What was decoded record by record, deleted rows left out and counted."""
+    if not values.rows and values.blocks:
+        return []
+    deleted = [operation == debezium.DELETE for operation in values.operations]
+    if not any(deleted):
+        return [_Part(values.rows, values.values, values.identities)]
+    skipped[DELETED] += sum(deleted)
+    kept = [index for index, gone in enumerate(deleted) if not gone]
+    return [_Part([values.rows[index] for index in kept], [values.values[index] for index in kept])]
+
+
+def _around(messages: Messages, rows: Sequence[int], paths: frozenset[str]) -> dict[str, pl.Series]:
     """Kafka's own values of each record, by path."""
     found: dict[str, pl.Series] = {}
     for path in paths:
         read = _beside(messages, path)
-        found[path] = pl.Series(path, [read(int(row)) for row in rows], dtype=pl.String)
+        found[path] = pl.Series(path, [read(row) for row in rows], dtype=pl.String)
     return found
 
 

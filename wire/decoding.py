@@ -6,12 +6,14 @@ as a value, as a reject, or as skipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from schemas.errors import DeadLetterReason, IncompatibleSchemaError
 from wire import avro_values, debezium, protobuf_values
+from wire.avro_blocks import BlockLayout
+from wire.avro_columns import ColumnTexts, columns_of, has_columns
 from wire.avro_schema import Node
 from wire.avro_values import BadAvroError
 from wire.cloudevents import NotCloudEventError, open_event
@@ -20,6 +22,9 @@ from wire.json_values import BadJsonError, read_json, without_framing
 from wire.messages import Messages, Values
 from wire.protobuf_values import BadProtobufError, ProtobufSchema
 from wire.varints import BadVarintError
+
+ONE_BY_ONE_MESSAGES: Final = 64
+"""A refused block of so many messages is read message by message instead of halved again."""
 
 ENVELOPES: Final = ("none", "debezium", "cloudevents")
 
@@ -106,6 +111,31 @@ class FramedAvro:
     def __init__(self, lookup: Callable[[int], Node | None]) -> None:
         self._lookup = lookup
         self._readers: dict[int, Callable[[bytes], Any]] = {}
+        self._layouts: dict[int, BlockLayout | None] = {}
+
+    def blocks(self, messages: Messages, wanted: Collection[str]) -> Iterator[tuple[list[int], ColumnTexts]]:
+        """Rows whose values come as columns, schema by schema; all other rows are to be read one by one.
+
+        Raises RegistryUnavailableError.
+        """
+        by_schema: dict[int, list[int]] = {}
+        for row, body in enumerate(messages.values):
+            schema_id = schema_id_of(body)
+            if schema_id is not None:
+                by_schema.setdefault(schema_id, []).append(row)
+        for schema_id, rows in by_schema.items():
+            layout = self._layout(schema_id)
+            if layout is not None and has_columns(layout, wanted):
+                yield from _blocks(rows, messages.values, layout, wanted)
+
+    def _layout(self, schema_id: int) -> BlockLayout | None:
+        if schema_id not in self._layouts:
+            try:
+                node = _registered(self._lookup, schema_id)
+            except UnreadableError:
+                return None  # asked again: what is not registered today may be tomorrow
+            self._layouts[schema_id] = BlockLayout.of(node)
+        return self._layouts[schema_id]
 
     def read(self, body: bytes) -> Any:
         """The record's values, by `wire.avro_values.reader_of`."""
@@ -118,6 +148,20 @@ class FramedAvro:
             return read(body[HEADER_BYTES:])
         except BadAvroError as error:
             raise UnreadableError(str(error)) from error
+
+
+def _blocks(
+    rows: list[int], values: Sequence[bytes | None], layout: BlockLayout, wanted: Collection[str]
+) -> Iterator[tuple[list[int], ColumnTexts]]:
+    """Rows of one schema by the block; a block that is refused is halved until the trouble is within a few rows."""
+    bodies = [body[HEADER_BYTES:] for body in map(values.__getitem__, rows) if body is not None]
+    columns = columns_of(bodies, layout, wanted)
+    if columns is not None:
+        yield rows, columns
+    elif len(rows) > ONE_BY_ONE_MESSAGES:
+        half = len(rows) // 2
+        yield from _blocks(rows[:half], values, layout, wanted)
+        yield from _blocks(rows[half:], values, layout, wanted)
 
 
 class BareAvro:
@@ -159,16 +203,27 @@ class Decoder:
         if envelope not in ENVELOPES:
             raise ValueError(f"envelope {envelope!r}; there are {', '.join(ENVELOPES)}")
         self._read = encoding.read
+        self._blocks = encoding.blocks if isinstance(encoding, FramedAvro) and envelope == "none" else None
         self._take = {"none": self._plain, "debezium": self._debezium, "cloudevents": self._cloudevents}[envelope]
 
-    def decode(self, messages: Messages) -> Values:
-        """Every message once: as a value, as a reject or as skipped.
+    def decode(self, messages: Messages, wanted: Collection[str] | None = None) -> Values:
+        """Every message once: as a value, in columns, as a reject or as skipped.
 
-        Raises RegistryUnavailableError; nothing is judged then.
+        `wanted` are the paths that are read; without it nothing comes in columns. Raises RegistryUnavailableError;
+        nothing is judged then.
         """
         found = Values()
         take = self._take
+        done: set[int] = set()
+        if wanted is not None and self._blocks is not None:
+            for rows, columns in self._blocks(messages, wanted):
+                found.blocks.append((rows, columns))
+                done.update(rows)
+            if len(done) == len(messages.values):
+                return found
         for row, body in enumerate(messages.values):
+            if row in done:
+                continue
             if body is None:
                 # A tombstone says that a key's records may be forgotten; it is no event.
                 found.skipped["tombstone"] += 1

@@ -11,6 +11,8 @@ from schemas.errors import DeadLetterReason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wire.avro_columns import ColumnTexts
+
 DETAIL_CHARACTERS_MAX = 500
 """The longest text that says why a message was rejected, in characters."""
 
@@ -55,6 +57,7 @@ class Values:
         values: nested values: mappings, lists, scalars, `Digits` for a JSON number.
         identities: what the envelope says identifies each event; empty without such an envelope.
         operations: what the envelope says happened to the row (`c`, `r`, `u`, `d`); empty without such an envelope.
+        blocks: rows whose values came as columns (wire.avro_columns), none of which is in `rows`.
         rejects: messages that cannot be read.
         skipped: messages that carry no event by their nature, by what they are (`tombstone`, `truncate`).
     """
@@ -63,6 +66,7 @@ class Values:
     values: list[object] = field(default_factory=list)
     identities: list[str] = field(default_factory=list)
     operations: list[str] = field(default_factory=list)
+    blocks: list[tuple[list[int], ColumnTexts]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 

@@ -211,6 +211,8 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     ((list, tuple), "list"),
 )
 
+_KIND_OF_TYPE: dict[type, str] = {str: "text", type(None): "null", Digits: "number", int: "number", bool: "boolean"}
+
 
 def _json(value: object, depth: int) -> Iterator[str]:
     if depth > NESTED_TEXT_DEPTH_MAX:
@@ -291,6 +293,65 @@ class TextRecords:
         raise BadPathError(path, f"no such column; there are {', '.join(self.frame.columns[:20])}")
 
 
+class ColumnRecords:
+    """Records whose values are columns already, by their paths: what a block of Avro gives.
+
+    Args:
+        columns: by path, a function that gives the values as text, and what each value was (`number`, `text`, ...).
+        rows: Int64, each record's number.
+        raw: gives a record's bytes as they came.
+        around: values beside the records by full path: `$key`, `$topic`, `$timestamp`, `$headers.NAME`.
+    """
+
+    closed = False
+
+    def __init__(
+        self,
+        columns: MappingType[str, tuple[Callable[[], pl.Series], str]],
+        rows: pl.Series,
+        raw: Callable[[int], bytes],
+        around: MappingType[str, pl.Series] | None = None,
+    ) -> None:
+        self.rows = rows
+        self._columns = columns
+        self._raw = raw
+        self._around = around or {}
+
+    def paths(self) -> Collection[str]:
+        """The paths of all columns."""
+        return self._columns.keys()
+
+    def text(self, path: str) -> pl.Series:
+        """A column as text; nulls where there is none of this path, for records of another schema may have it."""
+        if path.startswith("$"):
+            return beside(self._around, path, len(self.rows))
+        steps(path)
+        if path not in self._columns:
+            return pl.Series(path, [None] * len(self.rows), dtype=pl.String)
+        return self._columns[path][0]().alias(path)
+
+    def kind(self, path: str) -> pl.Series | None:
+        """What a column's values were; null where there is none."""
+        if path.startswith("$"):
+            return None
+        texts = self.text(path)
+        kind = self._columns[path][1] if path in self._columns else "null"
+        return pl.select(pl.when(texts.is_not_null()).then(pl.lit(kind)).otherwise(pl.lit("null"))).to_series()
+
+    def raw(self, index: int) -> bytes:
+        """The record's bytes."""
+        return self._raw(index)
+
+
+def beside(around: MappingType[str, pl.Series], path: str, size: int) -> pl.Series:
+    """Kafka's own value of each record at a path such as `$key`, nulls where nobody gave it. Raises BadPathError."""
+    if path in around:
+        return around[path].cast(pl.String)
+    if path.startswith("$headers.") or path in {"$key", "$topic", "$timestamp"}:
+        return pl.Series(path, [None] * size, dtype=pl.String)
+    raise BadPathError(path, "right are $key, $topic, $timestamp and $headers.NAME")
+
+
 class NestedRecords:
     """Records that are nested values: what JSON, Avro, Protobuf and XML give.
 
@@ -316,6 +377,7 @@ class NestedRecords:
         self._raw = raw
         self._known = known
         self._around = around or {}
+        self._at: dict[tuple[Step, ...], Sequence[object]] = {(): values}
 
     def paths(self) -> Collection[str]:
         """The schema's paths, else those that occur in this batch, in the order of their first occurrence."""
@@ -329,27 +391,32 @@ class NestedRecords:
     def text(self, path: str) -> pl.Series:
         """The values at a path as text."""
         if path.startswith("$"):
-            return self._beside(path)
-        way = steps(path)
-        return pl.Series(path, [as_text(value_at(value, way)) for value in self.values], dtype=pl.String)
+            return beside(self._around, path, len(self.values))
+        found = self._values_at(steps(path))
+        return pl.Series(path, [one if type(one) is str else as_text(one) for one in found], dtype=pl.String)
 
     def kind(self, path: str) -> pl.Series | None:
         """What the values at a path were."""
         if path.startswith("$"):
             return None
-        way = steps(path)
-        return pl.Series(path, [kind_of(value_at(value, way)) for value in self.values], dtype=pl.String)
+        found = self._values_at(steps(path))
+        return pl.Series(path, [_KIND_OF_TYPE.get(type(one)) or kind_of(one) for one in found], dtype=pl.String)
+
+    def _values_at(self, way: tuple[Step, ...]) -> Sequence[object]:
+        """The values at a path, None where a record has none. What several paths begin with is looked up once."""
+        found = self._at.get(way)
+        if found is None:
+            last = way[-1:]
+            step = way[-1]
+            found = [
+                above.get(step) if type(above) is dict else value_at(above, last) for above in self._values_at(way[:-1])
+            ]
+            self._at[way] = found
+        return found
 
     def raw(self, index: int) -> bytes:
         """The record's bytes."""
         return self._raw(index)
-
-    def _beside(self, path: str) -> pl.Series:
-        if path in self._around:
-            return self._around[path].cast(pl.String)
-        if path.startswith("$headers.") or path in {"$key", "$topic", "$timestamp"}:
-            return pl.Series(path, [None] * len(self.values), dtype=pl.String)
-        raise BadPathError(path, "right are $key, $topic, $timestamp and $headers.NAME")
 
 
 def _collect(value: object, prefix: str, seen: dict[str, None], depth: int) -> None:
