@@ -58,10 +58,7 @@ class Configuration:
         chosen = chosen_reconciliation(config, name)
         if why := why_no_pipeline(config, chosen, chosen_by_name=name is not None):
             raise NotRunnableError(why)
-        schemas = {}
-        for source in chosen.sources.values():
-            if source.schema is not None:
-                schemas[source.schema] = _schema_bytes(path.parent, source)
+        schemas = schemas_of(path.parent, chosen)
         found = cls(chosen, path.read_text(encoding="utf-8-sig"), schemas)
         lookups = Lookups({"url": "https://localhost"})  # nothing is asked of it: only the files are looked at
         reading_of(chosen, schemas, {one: number for number, one in enumerate(chosen.sources)}, lookups)
@@ -77,6 +74,12 @@ class Configuration:
     def stored_schemas(self) -> str:
         """The schema files as the ledger has them."""
         return json.dumps({path: base64.b64encode(content).decode() for path, content in self.schemas.items()})
+
+
+def schemas_of(folder: Path, reconciliation: ReconciliationConfig) -> dict[str, bytes]:
+    """The schema files of all sources, see Configuration.schemas. Raises UnusableSchemaError."""
+    named = [source for source in reconciliation.sources.values() if source.schema is not None]
+    return {source.schema or "": _schema_bytes(folder, source) for source in named}
 
 
 def _schema_bytes(folder: Path, source: SourceConfig) -> bytes:

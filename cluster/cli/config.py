@@ -35,11 +35,11 @@ def load(file: Path | None) -> ReconConfig:
         fail(*error.lines)
 
 
-def fail(*messages: str) -> NoReturn:
+def fail(*messages: str, code: ExitCode = ExitCode.USAGE) -> NoReturn:
     """End the command: the configuration or an argument is wrong. Each message is a line, whatever it holds."""
     for message in messages:
         errors.print(one_line(message), style="red", highlight=False, soft_wrap=True)
-    raise typer.Exit(ExitCode.USAGE)
+    raise typer.Exit(code)
 
 
 @app.command()

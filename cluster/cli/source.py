@@ -15,13 +15,20 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from cluster.activation import NotRunnableError, schemas_of
 from cluster.cli.config import console, fail, load
 from cluster.cli.exit_codes import ExitCode
 from cluster.configuration import chosen_reconciliation
+from cluster.endpoints import Endpoints, StackNotUpError
 from cluster.files.configured import ConfiguredFile, files_of, raw_text
 from cluster.files.reading import UnusableFileError
+from cluster.newest import newest
+from cluster.reading_versions import Lookups, UnusableSchemaError, reading_of
+from cluster.settings import read_settings
+from schemas.errors import TransientError
 from schemas.events import STATUS_NAMES
 from schemas.money import format_minor
+from sources.config.field_grammar import FIELD_NAMES
 from sources.config.models import ReconciliationConfig
 from sources.config.problems import InvalidConfigError, closest
 from sources.files import errors
@@ -31,6 +38,8 @@ from sources.mapping.texts import constant
 from wire.records import BadPathError
 
 app = typer.Typer(help="Sources and their mappings.", no_args_is_help=True)
+
+_FIELDS = frozenset({"txn_id", "key", *FIELD_NAMES})
 
 RECORDS_MAX = 10_000
 """The most records that one preview looks at."""
@@ -61,7 +70,8 @@ def preview(
 ) -> None:
     """Show what the mapping makes of real records, field by field, rejects first. Nothing is stored.
 
-    Exit 0: every record can be read. Exit 1: some are set aside. Exit 2: the file or the configuration cannot be used.
+    Of a source with a topic the newest records are looked at, unless a file is named. Exit 0: every record can be read.
+    Exit 1: some are set aside. Exit 2: the file or the configuration cannot be used. Exit 3: the stack is not up.
     """
     found_config = load(config)
     try:
@@ -74,7 +84,14 @@ def preview(
     only = replace(chosen, sources={name: chosen.sources[name]})
     given = {} if file is None else {name: [str(file)]}
     try:
-        found = _look(chosen, files_of(only, folder, given), records)
+        if file is None and chosen.sources[name].topic is not None:
+            found = _look_at_topic(chosen, name, folder, records)
+        else:
+            found = _look(chosen, files_of(only, folder, given), records)
+    except (StackNotUpError, TransientError) as error:
+        fail(f"recon: {error}", code=ExitCode.NOT_READY)
+    except (NotRunnableError, UnusableSchemaError) as error:
+        fail(f"recon: {error}")
     except (UnusableFileError, errors.UnusableFileError, BadPathError, OSError) as error:
         fail(f"recon: {error}")
     if as_json:
@@ -119,6 +136,41 @@ def _look(reconciliation: ReconciliationConfig, files: list[ConfiguredFile], wan
                 said = {"row": row.row, "field": None, "reason": "malformed", "detail": row.reason}
                 found.rejects.append(said | {"record": raw_text(row.raw)})
             found.skipped.update(opened.skipped)
+    return found
+
+
+def _look_at_topic(reconciliation: ReconciliationConfig, name: str, folder: Path, wanted: int) -> Preview:
+    """The newest records of a source's topic, mapped as the pipeline would."""
+    source = reconciliation.sources[name]
+    topic = source.topic or ""
+    if source.is_canonical and not source.where:
+        raise UnusableFileError(f"source {name} has canonical records, which need no mapping")
+    endpoints = Endpoints.load(read_settings().state_dir)
+    only = replace(reconciliation, sources={name: source})
+    lookups = Lookups(endpoints.registry.client_config("reader"))
+    try:
+        reader = reading_of(only, schemas_of(folder, only), {name: 0}, lookups).mapped[topic]
+        records = newest(endpoints.kafka.client_config("reader"), topic, wanted)
+        streamed = reader.read(records.batch(topic))
+    finally:
+        lookups.close()
+    found = Preview(skipped=streamed.skipped)
+    for reject in sorted(streamed.rejects, key=lambda one: one.row):
+        field, _, _ = reject.detail.partition(": ")
+        found.rejects.append(
+            {
+                "row": records.place(reject.row),
+                "field": field if field in _FIELDS or field.startswith("attributes.") else None,
+                "reason": reject.reason,
+                "detail": reject.detail,
+                "record": raw_text(records.values[reject.row] or b""),
+            }
+        )
+    for event in streamed.events.to_dicts():
+        attributes = json.loads(event.pop("attributes") or "{}")
+        event["row"] = records.place(event["row"])
+        event.pop("source")
+        found.events.append(_said(event | {f"attributes.{one}": value for one, value in attributes.items()}))
     return found
 
 

@@ -56,6 +56,7 @@ class Base:
         return await self.fetch(query)
 
 
+@pytest.mark.stack
 async def test_the_whole_story(fresh_db, load):
     base = Base(fresh_db)
     assert not await has_read(base.owner)
