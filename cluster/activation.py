@@ -18,7 +18,7 @@ import asyncpg
 
 from cluster.audit_chain import append
 from cluster.configuration import chosen_reconciliation, read_config, why_no_pipeline
-from cluster.reading_versions import Lookups, UnusableSchemaError, reading_of
+from cluster.reading_versions import Lookups, UnusableSchemaError, reading_of, topic_of
 from schemas.audit import AuditEntry
 from schemas.errors import ReconError
 from schemas.events import SOURCES_MAX, SourceSpec
@@ -67,7 +67,7 @@ class Configuration:
     def specs(self) -> tuple[SourceSpec, ...]:
         """The sources in the order of the file; their numbers are the ledger's to give."""
         return tuple(
-            SourceSpec(source.name, source.topic or "", source.expected)
+            SourceSpec(source.name, topic_of(self.reconciliation, source), source.expected)
             for source in self.reconciliation.sources.values()
         )
 

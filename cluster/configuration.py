@@ -9,6 +9,7 @@ from cluster.settings import read_settings
 from sources.config.models import ReconciliationConfig, ReconConfig
 from sources.config.problems import InvalidConfigError, Problem, closest
 from sources.config.reading import built_in, parse
+from sources.files.opening import STDIN
 
 DEFAULT_FILE: Final = "recon.yaml"
 
@@ -52,8 +53,8 @@ def why_no_pipeline(config: ReconConfig, chosen: ReconciliationConfig, *, chosen
     if chosen.shape != "one_per_source":
         return f"reconciliation {chosen.name} has shape {chosen.shape}, which only recon match --config judges"
     for name, source in chosen.sources.items():
-        if source.is_file:
-            return f"source {name} reads files, which only recon match --config does"
+        if source.is_file and source.path == STDIN:
+            return f"source {name} reads standard input, which only recon match --config does; say path: with a name"
         if source.deletes == "retract":
             return f"source {name} has deletes: retract, which the pipeline does not know; right is deletes: ignore"
         if source.format == "protobuf" and source.schema is not None and source.message is None:

@@ -19,6 +19,7 @@ from schemas.queries import named_queries
 from sources.config.field_grammar import CANONICAL
 from sources.config.models import ReconciliationConfig, SourceConfig
 from sources.config.reading import parse, read_paths
+from sources.ingested import IngestedDecoder, files_topic
 from sources.streams import StreamSource, TopicReader
 from wire.avro_schema import BadSchemaError
 from wire.avro_schema import parse as parse_avro
@@ -128,6 +129,11 @@ class LedgerReadings:
         return replace(made, version=row["version"], effective_from_ms=row["effective_from_ms"])
 
 
+def topic_of(reconciliation: ReconciliationConfig, source: SourceConfig) -> str:
+    """The topic that a source's records come by: its own, or the one that its files are ingested into."""
+    return source.topic or files_topic(reconciliation.name, source.name)
+
+
 def reading_of(
     reconciliation: ReconciliationConfig, schemas: Mapping[str, bytes], numbers: Mapping[str, int], lookups: Lookups
 ) -> Reading:
@@ -143,8 +149,7 @@ def reading_of(
     """
     by_topic: dict[str, list[SourceConfig]] = {}
     for source in reconciliation.sources.values():
-        if source.topic is not None:
-            by_topic.setdefault(source.topic, []).append(source)
+        by_topic.setdefault(topic_of(reconciliation, source), []).append(source)
     names = tuple(one.name for some in by_topic.values() for one in some)
     canonical: dict[str, CanonicalTopic] = {}
     mapped: dict[str, TopicReader] = {}
@@ -172,7 +177,9 @@ class _Decoders:
         paths = [path for one in sources for path in read_paths(one.fields or CANONICAL, one.where)]
         self._names = quoted_names(dict.fromkeys(paths))
 
-    def of(self, source: SourceConfig) -> Decoder:
+    def of(self, source: SourceConfig) -> Decoder | IngestedDecoder:
+        if source.is_file:
+            return IngestedDecoder()
         key = (source.format, source.envelope, source.schema, source.message)
         if key not in self._made:
             self._made[key] = Decoder(self._encoding(source), source.envelope)

@@ -19,6 +19,7 @@ from schemas.errors import DeadLetterReason
 from schemas.events import ID_BYTES_MAX
 from sources.config.models import ReconciliationConfig, SourceConfig
 from sources.config.reading import read_paths
+from sources.ingested import IngestedDecoder, IngestedRecords
 from sources.mapping.apply import MAPPED_SCHEMA, SourceMapping, packed_attributes
 from wire import debezium
 from wire.avro_columns import ColumnTexts
@@ -74,11 +75,13 @@ class StreamSource:
 
     config: SourceConfig
     number: int
-    decoder: Decoder
+    decoder: Decoder | IngestedDecoder
     mapping: SourceMapping
 
     @classmethod
-    def of(cls, reconciliation: ReconciliationConfig, name: str, number: int, decoder: Decoder) -> StreamSource:
+    def of(
+        cls, reconciliation: ReconciliationConfig, name: str, number: int, decoder: Decoder | IngestedDecoder
+    ) -> StreamSource:
         """A source by its name. Raises ValueError for one without a mapping."""
         return cls(reconciliation.sources[name], number, decoder, SourceMapping.of(reconciliation, name))
 
@@ -131,11 +134,13 @@ class TopicReader:
             def raw(index: int, rows: _Rows = rows) -> bytes:
                 return messages.values[int(rows[index])] or b""
 
-            records: Records = (
-                NestedRecords(part.values, numbers, raw, around=around)
-                if part.columns is None
-                else ColumnRecords(part.columns, numbers, raw, around)
-            )
+            records: Records
+            if source.config.is_file:
+                records = IngestedRecords(part.values, numbers, raw, around)
+            elif part.columns is None:
+                records = NestedRecords(part.values, numbers, raw, around=around)
+            else:
+                records = ColumnRecords(part.columns, numbers, raw, around)
             mapped = source.mapping.apply(records, pl.Series(batch.arrivals_ms[rows], dtype=pl.Int64))
             skipped.update(mapped.skipped)
             rejects += [Reject(one.row, one.reason, one.detail[:DETAIL_CHARACTERS_MAX]) for one in mapped.rejects]

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "match": ("cluster.cli.match:match", "Reconcile files, without any service."),
     "config": ("cluster.cli.config:app", "Check and show recon.yaml."),
     "source": ("cluster.cli.source:app", "See what a source's mapping makes of real records."),
+    "ingest": ("cluster.cli.ingest:ingest", "Bring a file into the running pipeline, exactly once."),
     "verify": ("cluster.cli.verify:verify", "Compare the results with an independent reading of the log."),
     "audit": ("cluster.cli.audit:app", "Check the audit trail."),
     "dlq": ("cluster.cli.dlq:app", "List and replay dead letters."),

@@ -25,12 +25,10 @@ from sources.files import errors
 from sources.files.opening import STDIN, expand, open_file
 from sources.files.options import FileOptions
 from sources.files.statements import Statement, StatementKey
+from sources.ingested import DIGEST_CHARACTERS
 from sources.mapping.apply import SourceMapping, packed_attributes
 from sources.mapping.texts import constant
 from wire.records import BadPathError, Records
-
-DIGEST_CHARACTERS: Final = 16
-"""Of a file's SHA-256 in generated event ids: 64 bits."""
 
 _BY_SUFFIX: Final = {
     ".csv": "csv",

@@ -467,9 +467,12 @@ def _source_settings(configuration: Configuration) -> tuple[SourceSetting, ...]:
     """The configured sources as settings, for what is set up before the ledger can be asked."""
     return tuple(
         SourceSetting(
-            name=source.name, topic=source.topic or "", expected=source.expected, canonical=source.is_canonical
+            name=spec.name,
+            topic=spec.topic,
+            expected=spec.expected,
+            canonical=configuration.reconciliation.sources[spec.name].is_canonical,
         )
-        for source in configuration.reconciliation.sources.values()
+        for spec in configuration.specs()
     )
 
 

@@ -17,6 +17,23 @@ create trigger configurations_no_truncate before truncate on configurations
     for each statement execute function refuse_change();
 comment on table configurations is 'Append-only; without a row the three built-in sources are read.';
 
+-- Files whose rows are in the log. A row is `writing` from before its Kafka transaction begins: after a crash the log
+-- itself says, by the file's end marker at or after `log_offset`, whether that transaction was committed.
+create table ingested_files (
+    source      text not null,
+    digest      text not null,          -- SHA-256 of the unpacked bytes, in hex
+    name        text not null,
+    state       text not null check (state in ('writing', 'done')),
+    rows        bigint not null default 0,
+    rejected    bigint not null default 0,
+    statements  jsonb not null default '[]', -- account, number, closed_on and digest of each
+    log_offset  bigint not null,
+    began_at    timestamptz not null default now(),
+    done_at     timestamptz,
+    ingested_by text not null,
+    primary key (source, digest)
+);
+
 -- One topic may feed several sources.
 alter table sources drop constraint sources_topic_key;
 
@@ -76,9 +93,9 @@ $$;
 do $$
 begin
     if exists (select from pg_roles where rolname = 'recon_app') then
-        grant select on configurations, event_log, raw_events to recon_app;
+        grant select on configurations, ingested_files, event_log, raw_events to recon_app;
     end if;
     if exists (select from pg_roles where rolname = 'recon_api') then
-        grant select on configurations, event_log, raw_events to recon_api;
+        grant select on configurations, ingested_files, event_log, raw_events to recon_api;
     end if;
 end $$;
