@@ -14,7 +14,8 @@ import zstandard
 
 from sources.files.errors import UnusableFileError
 from sources.files.options import Control, Place, RecordKinds
-from tests.sources.files.samples import amounts_at, (
+from tests.sources.files.samples import (
+    amounts_at,
     balance,
     camt,
     entry,
