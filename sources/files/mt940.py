@@ -193,7 +193,7 @@ class _Reader:
         total = Decimal(0)
         sums: dict[str, list[Any]] = {"C": [Decimal(0), 0], "D": [Decimal(0), 0]}
         entries = 0
-        days: list[date] = []
+        values: list[date | None] = []
         for entry, _ in _entries(message):
             match = self._entry(entry)
             amount = _amount(match["amount"])
@@ -203,8 +203,8 @@ class _Reader:
             side[0] += amount
             side[1] += 1
             entries += 1
-            if (day := _value_day(match["value"])) is not None:
-                days.append(day)
+            values.append(_value_day(match["value"]))
+        days = [day for day in values if day is not None]
         currency = opening.currency if opening else closing.currency if closing else self._floor(message)
         if self._interim:
             if opening is not None:
