@@ -114,7 +114,7 @@ def _look(reconciliation: ReconciliationConfig, files: list[ConfiguredFile], wan
         if one.source.fields is None:
             raise UnusableFileError(f"source {one.source.name} has canonical Avro records, which need no mapping")
         mapping = SourceMapping.of(reconciliation, one.source.name)
-        with open_file(Path(one.path).open("rb"), Path(one.path).name, one.options) as opened:
+        with Path(one.path).open("rb") as stream, open_file(stream, Path(one.path).name, one.options) as opened:
             for batch in opened.batches():
                 mapped = mapping.apply(batch, constant(arrival, len(batch.rows), pl.Int64()))
                 events = mapped.events.filter(pl.col("index") < left)

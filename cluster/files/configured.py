@@ -212,7 +212,7 @@ class _Reading:
         except OSError as error:
             raise UnusableFileError(f"{file.path}: {error.strerror}") from error
         try:
-            with open_file(stream, label, file.options) as opened:
+            with stream, open_file(stream, label, file.options) as opened:
                 if not self._is_new(source, opened.digest, label):
                     return
                 known = self._known_statements(source, opened.statements, label)

@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import yaml
@@ -59,6 +59,7 @@ from sources.config.models import (
 from sources.config.problems import InvalidConfigError, Problem, closest
 from sources.currencies import CODE_OF_DIGITS, EXPONENTS
 from sources.files.options import STATEMENT_FORMATS, Control, FileOptions, Place, RecordKinds
+from sources.mapping.amounts import written
 
 CONFIG_BYTES_MAX: Final = 1_048_576
 """The largest configuration, in bytes."""
@@ -285,7 +286,6 @@ def _fields_of(found: Found, form: str, envelope: str, *, is_file: bool) -> Fiel
 
 
 def _file_options(found: Found, form: str, fields: Fields | None) -> FileOptions:
-    places = fields.amount.value.places if fields else ()
     paths = None if fields is None else frozenset(read_paths(fields, found.get("where", ())))
     return FileOptions(
         format=form,  # type: ignore[arg-type]
@@ -300,7 +300,7 @@ def _file_options(found: Found, form: str, fields: Fields | None) -> FileOptions
         array=found.get("array", ""),
         record_bytes=found.get("record_bytes"),
         packing=found.get("packing", "auto"),
-        amount=places[0] if places else None,
+        amounts=None if fields is None else partial(written, fields=fields),
         decimal=fields.amount.decimal if fields else ".",
         group=fields.amount.group if fields else None,
         paths=paths,

@@ -301,9 +301,6 @@ class _Check(_Walk):
             details(self.content.name, place, node)
 
     def _statement(self, header: Node, totals: _Totals) -> Statement:
-        digest = ContentDigest()
-        digest.add({name: value for name, value in header.items() if name not in {"CreDtTm", "GrpHdr"}})
-        digest.add(totals.digest.hex())
         account = (
             _str(header, "Acct", "Id", "IBAN")
             or _str(header, "Acct", "Id", "Othr", "Id")
@@ -311,9 +308,15 @@ class _Check(_Walk):
             or ""
         )
         own_id = _str(header, "Id") or ""
-        number = own_id
+        sequence = None
         if self.options.format == "camt.053":
-            number = _str(header, "ElctrncSeqNb") or _str(header, "LglSeqNb") or own_id
+            sequence = _str(header, "ElctrncSeqNb") or _str(header, "LglSeqNb")
+        number = sequence or own_id
+        # A bank that sends a statement again may say so, and call it anew where its number is another element's.
+        sending = {"CreDtTm", "GrpHdr", "CpyDplctInd", *(["Id"] if sequence else [])}
+        digest = ContentDigest()
+        digest.add({name: value for name, value in header.items() if name not in sending})
+        digest.add(totals.digest.hex())
         page = (
             _str(header, "StmtPgntn", "PgNb") or _str(header, "RptPgntn", "PgNb") or _str(header, "NtfctnPgntn", "PgNb")
         )
@@ -445,9 +448,9 @@ def _more_pages(header: Node) -> bool:
 
 
 def _alternatives(entry: Node, currency: str, signed: Decimal) -> dict[str, Decimal]:
-    """The entry's amount in each currency that it says: its own, its counter value, its transaction amount."""
+    """The entry's amount in each currency that it says: its own, its counter value, its transaction and instruction."""
     found = {currency: signed}
-    for kind in ("CntrValAmt", "TxAmt"):
+    for kind in ("CntrValAmt", "TxAmt", "InstdAmt"):
         other = _decimal(_str(entry, "AmtDtls", kind, "Amt"))
         if other is not None:
             found.setdefault(_str(entry, "AmtDtls", kind, "Amt", "@Ccy") or "", other.copy_sign(signed))
@@ -463,9 +466,16 @@ def details(file: str, place: str, entry: Node) -> list[tuple[Node | None, Decim
     total = _signed(amount, entry) if amount is not None else None
     if total is None:
         return []
-    transactions = [one for block in _list(entry, "NtryDtls") for one in _list(block, "TxDtls")]
+    blocks = _list(entry, "NtryDtls")
+    transactions = [one for block in blocks for one in _list(block, "TxDtls")]
     if not transactions:
         return [(None, total)]
+    for block in blocks:
+        counted, told = _str(block, "Btch", "NbOfTxs"), len(_list(block, "TxDtls"))
+        if told and counted is not None and counted.isdigit() and int(counted) != told:
+            raise UnusableFileError(
+                file, place, f"a batch of {counted} transactions tells of {told}", "level: entry, if that is all"
+            )
     if len(transactions) == 1:
         one = transactions[0]
         return [(one if isinstance(one, dict) else {}, total)]

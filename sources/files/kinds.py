@@ -1,31 +1,30 @@
 """Rows that have kinds: headings, data, trailers that count the data. Where a count does not hold, no row is taken.
 
 A control row speaks of the data rows since the control row before it, or of all of them so far; it holds if either
-fits. A sum holds for the amounts with their signs or, as a hash total, without.
+fits. A sum holds for the amounts with their signs (a debit is negative) or, as a hash total, without.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from sources.currencies import EXPONENTS
 from sources.files.errors import UnusableFileError
 from sources.files.opened import Findings, SelectedRecords
+from sources.mapping.amounts import BadAmountError, exact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sources.files.options import Control, FileOptions, RecordKinds
     from wire.records import Records
 
 KINDS_COUNTED_MAX: Final = 100
 """How many different kinds of rows are told apart in the count of what was skipped."""
-
-_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 
 
 def data_only(batches: Iterator[Records], kinds: RecordKinds, found: Findings) -> Iterator[Records]:
@@ -53,49 +52,18 @@ def checked_by_control(file: str, rows: Callable[[Findings], Iterator[Records]],
         types = _types(batch, kinds)
         is_control = types.is_in(list(control.type))
         is_data = types.is_in(list(kinds.data)) & ~is_control
-        amounts = _amounts(batch, options) if control.sum is not None else None
+        amounts = options.amounts(batch) if control.sum is not None and options.amounts is not None else None
         start = 0
         for at in is_control.arg_true().to_list():
             tally.add(is_data, amounts, batch, start, at)
-            tally.hold(batch, at)
+            tally.hold(batch, at, found)
             start = at + 1
         tally.add(is_data, amounts, batch, start, len(is_data))
     tally.end(found)
 
 
-def number(text: str | None, decimal: str = ".", group: str | None = None) -> Decimal | None:
-    """An amount as it is written, exact: sign before or behind, parentheses, leading zeros. None if it is none."""
-    if text is None:
-        return None
-    plain = text.strip().replace("\u00a0", "").replace("\u2212", "-").replace(" ", "")
-    if group:
-        plain = plain.replace(group, "")
-    if decimal != ".":
-        plain = plain.replace(".", "x").replace(decimal, ".")
-    negative = False
-    if plain.startswith("(") and plain.endswith(")"):
-        plain, negative = plain[1:-1], True
-    if plain.endswith(("-", "+")):
-        negative, plain = negative or plain.endswith("-"), plain[:-1]
-    elif plain.startswith(("-", "+")):
-        negative, plain = negative or plain.startswith("-"), plain[1:]
-    if not _NUMBER.fullmatch(plain):
-        return None
-    try:
-        value = Decimal(plain)
-    except InvalidOperation:
-        return None
-    return -value if negative else value
-
-
 def _types(batch: Records, kinds: RecordKinds) -> pl.Series:
     return batch.text(kinds.type.as_path).str.strip_chars().fill_null("")
-
-
-def _amounts(batch: Records, options: FileOptions) -> list[str | None]:
-    if options.amount is None:
-        raise UnusableFileError("recon.yaml", "records.control.sum", "sums up an amount that no field names")
-    return batch.text(options.amount.as_path).to_list()
 
 
 @dataclass(slots=True)
@@ -116,13 +84,15 @@ class _Tally:
     unread: int | None = None  # the first data row whose amount is no number
     last_data: int = 0
 
-    def add(self, is_data: pl.Series, amounts: list[str | None] | None, batch: Records, start: int, end: int) -> None:
+    def add(
+        self, is_data: pl.Series, amounts: Sequence[Decimal | None] | None, batch: Records, start: int, end: int
+    ) -> None:
         """Counts the data rows from `start` to `end` of a batch."""
         for at in is_data.slice(start, end - start).arg_true().to_list():
             index = start + at
             amount = Decimal(0)
             if amounts is not None:
-                read = number(amounts[index], self.options.decimal, self.options.group)
+                read = amounts[index]
                 if read is None:
                     self.unread = self.unread or int(batch.rows[index])
                 else:
@@ -133,16 +103,16 @@ class _Tally:
                 sums.absolute += abs(amount)
             self.last_data = int(batch.rows[index])
 
-    def hold(self, batch: Records, index: int) -> None:
+    def hold(self, batch: Records, index: int, found: Findings) -> None:
         """Holds one control row against what was counted."""
         place = f"row {batch.rows[index]}"
         if self.control.count is not None:
             text = batch.text(self.control.count.as_path)[index]
             said = self._said(text, place, "count")
             if said not in {self.section.count, self.whole.count}:
-                raise UnusableFileError(
-                    self.file, place, f"the control record counts {said} rows, there are {self.section.count}"
-                )
+                unreadable = f", and {len(found.rejects)} that cannot be read" if found.rejects else ""
+                counted = f"{self.section.count}{unreadable}"
+                raise UnusableFileError(self.file, place, f"the control record counts {said} rows, there are {counted}")
         if self.control.sum is not None:
             text = batch.text(self.control.sum.as_path)[index]
             said = self._said(text, place, "sum")
@@ -158,10 +128,11 @@ class _Tally:
         self.section = _Sums()
 
     def _said(self, text: str | None, place: str, what: str) -> Decimal:
-        said = number(text, self.options.decimal, self.options.group)
-        if said is None:
-            raise UnusableFileError(self.file, place, f"the control record's {what} {text!r} is no number")
-        return said
+        code = next((code for code in ((text or "")[:3], (text or "")[-3:]) if code in EXPONENTS), "")
+        try:
+            return exact(text or "", self.options.decimal, self.options.group, code=code)
+        except BadAmountError as error:
+            raise UnusableFileError(self.file, place, f"the control record's {what}: {error}") from error
 
     def end(self, found: Findings) -> None:
         """After the last row: a file whose trailer is missing was cut short."""

@@ -47,10 +47,12 @@ CENTURY_SPLIT: Final = 80
 
 _TAG: Final = re.compile(r":(\d{2}[A-Z]?|NS):")
 _END: Final = re.compile(r"-\}?(\{5:.*)?")
-_BALANCE: Final = re.compile(r"(?P<mark>[CD])(?P<day>\d{6})(?P<currency>[A-Z]{3})(?P<amount>\d{1,24}(?:,\d{0,14})?)")
+# The standard wants a digit before the comma; some banks write ",50".
+_NUMBER: Final = r"(?:\d{1,24}(?:,\d{0,14})?|,\d{1,14})"
+_BALANCE: Final = re.compile(rf"(?P<mark>[CD])(?P<day>\d{{6}})(?P<currency>[A-Z]{{3}})(?P<amount>{_NUMBER})")
 _ENTRY: Final = re.compile(
     r"(?P<value>\d{6})(?P<entry>\d{4}| {4})?(?P<mark>R[CD]|E[CD]|[CD])(?P<funds>[A-Z])?"
-    r"(?P<amount>\d{1,24}(?:,\d{0,14})?)(?P<type>[A-Z][A-Z0-9 ]{3})(?P<rest>.*)"
+    rf"(?P<amount>{_NUMBER})(?P<type>[A-Z][A-Z0-9 ]{{3}})(?P<rest>.*)"
 )
 _SUM: Final = re.compile(r"(?P<count>\d{1,5})(?P<currency>[A-Z]{3})(?P<amount>\d{1,15}(?:,\d{0,14})?)")
 _CURRENCY: Final = re.compile(r"([A-Z]{3})[CD ]?\d{1,15}(?:,\d{0,14})?")
@@ -191,7 +193,7 @@ class _Reader:
         total = Decimal(0)
         sums: dict[str, list[Any]] = {"C": [Decimal(0), 0], "D": [Decimal(0), 0]}
         entries = 0
-        days: list[date] = []
+        values: list[date | None] = []
         for entry, _ in _entries(message):
             match = self._entry(entry)
             amount = _amount(match["amount"])
@@ -201,7 +203,8 @@ class _Reader:
             side[0] += amount
             side[1] += 1
             entries += 1
-            days.append(self._day(match["value"], entry.row))
+            values.append(_value_day(match["value"]))
+        days = [day for day in values if day is not None]
         currency = opening.currency if opening else closing.currency if closing else self._floor(message)
         if self._interim:
             if opening is not None:
@@ -250,12 +253,17 @@ class _Reader:
     def record(self, statement: Statement, entry: _Field, details: _Field | None) -> dict[str, Any] | str:
         """One entry as nested values, or why it cannot be read."""
         match = self._entry(entry)
-        value_day = self._day(match["value"], entry.row)
+        value_day = _value_day(match["value"])
         entry_day: date | None = None
         if match["entry"] and match["entry"].strip():
-            entry_day = _nearest(match["entry"], value_day)
+            # In banks' calendars a month has 30 days: interest counts from the 30th of February, which no calendar has.
+            near = value_day or _value_day(f"{match['value'][:4]}01")
+            entry_day = _nearest(match["entry"], near) if near is not None else None
             if entry_day is None:
                 return f"entry date {match['entry']} is no day of the calendar"
+        booked = entry_day or value_day
+        if booked is None:
+            return f"value date {match['value']} is no day of the calendar, and there is no entry date"
         own, _, bank = match["rest"].partition("//")
         extra = " ".join(line.strip() for line in entry.lines[1:] if line.strip())
         if entry.lines[1:] and not bank and extra.startswith("//"):
@@ -267,13 +275,13 @@ class _Reader:
             "amount": format(signed, "f"),
             "currency": currency,
             "status": _STATUSES[match["mark"]],
-            "event_time": (entry_day or value_day).isoformat(),
+            "event_time": booked.isoformat(),
             "reference": reference(own),
             "bank_reference": reference(bank),
             "type": match["type"].strip(),
             "mark": match["mark"],
             "funds_code": match["funds"],
-            "value_date": value_day.isoformat(),
+            "value_date": value_day.isoformat() if value_day else None,
             "entry_date": entry_day.isoformat() if entry_day else None,
             "details": extra or None,
             "text": narrative(details.lines) if details else None,
@@ -339,17 +347,23 @@ class _Reader:
         return match[1] if match else ""
 
     def _day(self, text: str, row: int) -> date:
-        try:
-            year = int(text[:2])
-            return date(year + (1900 if year >= CENTURY_SPLIT else 2000), int(text[2:4]), int(text[4:6]))
-        except ValueError as error:
-            raise UnusableFileError(
-                self._file, f"row {row}", f"{text[:6]!r} is no day of the calendar", "YYMMDD"
-            ) from error
+        day = _value_day(text)
+        if day is None:
+            raise UnusableFileError(self._file, f"row {row}", f"{text[:6]!r} is no day of the calendar", "YYMMDD")
+        return day
+
+
+def _value_day(text: str) -> date | None:
+    """A date as YYMMDD, None where the calendar has no such day."""
+    try:
+        year = int(text[:2])
+        return date(year + (1900 if year >= CENTURY_SPLIT else 2000), int(text[2:4]), int(text[4:6]))
+    except ValueError:
+        return None
 
 
 def _amount(text: str) -> Decimal:
-    return Decimal(text.replace(",", "."))
+    return Decimal(text.replace(",", ".").removesuffix("."))
 
 
 def _plain_number(number: str) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from wire.records import Records
 
 Format = Literal[
     "csv",
@@ -87,8 +92,8 @@ class FileOptions:
         array: in a JSON document, the dotted path to the array of records; empty: the document is the array.
         record_bytes: the length of a row in a file without line ends, as mainframes write them.
         packing: `auto` goes by the first bytes, which say beyond doubt what is packed.
-        amount: where data rows have the amount that a control row sums up.
-        decimal, group: how amounts are written.
+        amounts: of a batch, the amount of each row that a control row sums up, None where it has none.
+        decimal, group: how a control row's own numbers are written.
         paths: the paths that the mapping reads; None: all. A cell in error elsewhere does not matter.
     """
 
@@ -104,7 +109,7 @@ class FileOptions:
     array: str = ""
     record_bytes: int | None = None
     packing: Packing = "auto"
-    amount: Place | None = None
+    amounts: Callable[[Records], Sequence[Decimal | None]] | None = field(default=None, compare=False, repr=False)
     decimal: str = "."
     group: str | None = None
     paths: frozenset[str] | None = field(default=None)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from sources.currencies import EXPONENTS
+from sources.currencies import CODE_OF_DIGITS, EXPONENTS
 from sources.mapping import texts
 from sources.mapping.texts import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from sources.config.models import Amount, Value
+    from sources.config.models import Amount, Fields, Value
     from wire.records import Records
 
 DIGITS_MAX: Final = 40
@@ -117,7 +117,7 @@ def exact(
     fraction = match["fraction"] or ""
     if len(whole.lstrip("0")) + len(fraction) > DIGITS_MAX:
         raise BadAmountError(f"{shown(text)} has more than {DIGITS_MAX} digits")
-    value = Decimal(f"{whole}.{fraction or '0'}")
+    value = Decimal(f"{whole}.{fraction}" if fraction else whole)
     return -value if negative else value
 
 
@@ -204,6 +204,46 @@ def read_amounts(records: Records, amount: Amount, currency: pl.Series) -> tuple
     elif amount.sign == "invert":
         minor = -minor
     return minor, wrong
+
+
+def written(records: Records, fields: Fields) -> list[Decimal | None]:
+    """The amount of each record in the unit it is written in, None where there is none that can be read.
+
+    A debit is negative, by the two columns or the indicator's word; `sign` is ours and not the file's, so it changes
+    nothing here. Raises BadPathError.
+    """
+    amount = fields.amount
+    codes = [CODE_OF_DIGITS.get(code or "", code) for code in texts.read(records, fields.currency).text.to_list()]
+    if amount.debit is not None or amount.credit is not None:
+        debits, credits_ = (
+            [None] * len(codes) if side is None else _written(records, side, amount, codes)
+            for side in (amount.debit, amount.credit)
+        )
+        return [
+            None if debit is None and credit is None else (credit or Decimal(0)) - (debit or Decimal(0))
+            for debit, credit in zip(debits, credits_, strict=True)
+        ]
+    found = _written(records, amount.value, amount, codes)
+    if amount.indicator is None:
+        return found
+    words = texts.read(records, amount.indicator.value).text.to_list()
+    debit_words = amount.indicator.debit
+    return [-one if one is not None and word in debit_words else one for one, word in zip(found, words, strict=True)]
+
+
+def _written(records: Records, value: Value, amount: Amount, codes: Sequence[str | None]) -> list[Decimal | None]:
+    read = texts.read(records, value)
+    kinds = read.kind()
+    found: list[Decimal | None] = []
+    for index, (text, code) in enumerate(zip(read.text.to_list(), codes, strict=True)):
+        is_number = kinds is not None and kinds[index] in _NUMBER_KINDS
+        try:
+            number = exact(text or "", amount.decimal, amount.group, is_number=is_number, code=code or "")
+        except BadAmountError:
+            found.append(None)
+        else:
+            found.append(number)
+    return found
 
 
 def _numbers(records: Records, value: Value, amount: Amount, currency: pl.Series, wrong: dict[int, str]) -> pl.Series:

@@ -132,3 +132,57 @@ def test_a_time_that_cannot_be_is_shown_as_a_time(reconciled):
     assert done.rejects == [
         (2, "event_time: 1970-01-21T12:19:26.400Z is before 2000 or more than a day ahead of its arrival")
     ]
+
+
+KINDS = """
+path: s.csv
+format: csv
+heading: false
+negative: true
+records: {type: {column: 0}, data: [D], control: {type: [T], count: {column: 1}, sum: {column: 2}}}
+"""
+COLUMNS = (
+    "fields: {{txn_id: {{column: 1}}, amount: {{unit: major, {amount}}}, currency: {{const: EUR}}, "
+    "status: {{const: SUCCESS}}, event_time: {{column: 3}}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("amount", "rows", "amounts"),
+    [
+        pytest.param("column: 2", ["1.50", "2.50"], {"A": 150, "B": 250}, id="plain"),
+        pytest.param("column: 2, sign: invert", ["1.50", "2.50"], {"A": -150, "B": -250}, id="sign-is-ours"),
+        pytest.param("column: 2", ["EUR 1.50", "€2.50"], {"A": 150, "B": 250}, id="currency-beside"),
+        pytest.param("column: 2, extract: '=(.*)'", ["a=1.50", "a=2.50"], {"A": 150, "B": 250}, id="extract"),
+        pytest.param("column: 2, decimal: ',', group: '.'", ["0,50", "1.003,50"], {"A": 50, "B": 100350}, id="comma"),
+    ],
+)
+def test_a_control_sum_is_of_amounts_as_the_mapping_reads_them(reconciled, amount, rows, amounts):
+    total = "1.004,00" if "decimal" in amount else "EUR 4.00"
+    text = f'D,A,"{rows[0]}",{AT}\nD,B,"{rows[1]}",{AT}\nT,2,"{total}"\n'
+    assert reconciled(KINDS, fields=COLUMNS.format(amount=amount), s__csv=text).amounts == amounts
+    wrong = reconciled(KINDS, fields=COLUMNS.format(amount=amount), s__csv=text.replace("T,2", "T,3"))
+    assert "counts 3 rows, there are 2" in wrong.stderr
+
+
+@pytest.mark.parametrize("total", ["-1.00", "4.00"], ids=["net", "hash"])
+@pytest.mark.parametrize(
+    ("amount", "rows"),
+    [
+        ("column: 2, indicator: {column: 4, debit: [D]}", [f"A,1.50,{AT},C", f"B,2.50,{AT},D"]),
+        ("credit: {column: 2}, debit: {column: 4}", [f"A,1.50,{AT},", f"B,,{AT},2.50"]),
+    ],
+    ids=["indicator", "two-columns"],
+)
+def test_a_control_sum_holds_net_or_as_a_hash_total(reconciled, total, amount, rows):
+    text = "".join(f"D,{row}\n" for row in rows)
+    done = reconciled(KINDS, fields=COLUMNS.format(amount=amount), s__csv=f"{text}T,2,{total}\n")
+    assert done.amounts == {"A": 150, "B": -250}
+    done = reconciled(KINDS, fields=COLUMNS.format(amount=amount), s__csv=f"{text}T,2,1.00\n")
+    assert (done.exit_code, "the rows to -1.00" in done.stderr) == (2, True)
+
+
+def test_a_control_count_says_that_rows_could_not_be_read(reconciled):
+    text = f'D,A,1.50,{AT}\nD,"B,2.50,{AT}\nT,2,4.00\n'
+    done = reconciled(KINDS, fields=COLUMNS.format(amount="column: 2"), s__csv=text)
+    assert "counts 2 rows, there are 1, and 1 that cannot be read" in done.stderr

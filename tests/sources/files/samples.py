@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import replace
+from decimal import Decimal
+from functools import partial
 
+from sources.config.models import Amount, Fields, Time, Value
 from sources.files.opened import OpenedFile
 from sources.files.opening import open_file
-from sources.files.options import FileOptions
+from sources.files.options import FileOptions, Place
+from sources.mapping.amounts import written
 
 SPREADSHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"
@@ -17,6 +21,18 @@ RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships
 
 def opened(content: bytes, format_: str, name: str = "file", **options) -> OpenedFile:
     return open_file(content, name, replace(FileOptions(format=format_), **options))
+
+
+def amounts_at(place: Place) -> partial[list[Decimal | None]]:
+    """How the amounts at a place are read, in euros."""
+    fields = Fields(
+        txn_id=Value(const="any"),
+        amount=Amount(Value((place,)), "major"),
+        currency=Value(const="EUR"),
+        status=Value(const="SUCCESS"),
+        event_time=Time(Value(const="any")),
+    )
+    return partial(written, fields=fields)
 
 
 def column(file: OpenedFile, path: str) -> list[str | None]:

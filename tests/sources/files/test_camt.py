@@ -150,6 +150,23 @@ def test_a_batch_that_does_not_add_up_sets_the_file_aside():
         opened(camt(BALANCES, entry("30.50", details=without)), "camt.053", level="details")
 
 
+def test_a_batch_that_tells_of_fewer_transactions_than_it_counts_sets_the_file_aside():
+    count = "<Btch><NbOfTxs>{}</NbOfTxs></Btch>"
+    whole = camt(BALANCES, entry("30.50", details=count.format(1) + transaction("30.50", "E1")))
+    assert column(opened(whole, "camt.053", level="details"), "Refs.EndToEndId") == ["E1"]
+    part = camt(BALANCES, entry("30.50", details=count.format(3) + transaction("30.50", "E1")))
+    with pytest.raises(UnusableFileError, match="a batch of 3 transactions tells of 1"):
+        opened(part, "camt.053", level="details")
+    assert column(opened(part, "camt.053"), "amount") == ["30.50"]
+    none = camt(BALANCES, entry("30.50", details=count.format(3)))
+    assert column(opened(none, "camt.053", level="details"), "amount") == ["30.50"]
+
+
+def test_an_entry_in_another_currency_counts_with_its_instructed_amount():
+    more = '<AmtDtls><InstdAmt><Amt Ccy="EUR">30.50</Amt></InstdAmt><TxAmt><Amt Ccy="USD">33</Amt></TxAmt></AmtDtls>'
+    assert column(opened(camt(BALANCES, entry("33", more=more, ccy="USD")), "camt.053"), "amount") == ["33"]
+
+
 def test_version_two_has_the_amounts_of_a_batch_in_their_details():
     one = "<TxDtls><AmtDtls><InstdAmt>{}</InstdAmt><TxAmt>{}</TxAmt></AmtDtls></TxDtls>"
     batch = one.format('<Amt Ccy="USD">11</Amt>', '<Amt Ccy="EUR">10.50</Amt>') * 1
@@ -198,6 +215,18 @@ def test_the_same_statement_again_is_nothing():
     assert judged.repeated == frozenset(known)
     assert [len(batch.rows) for batch in second.batches(judged.repeated)] == []
     assert second.skipped == {"entry of a statement that is known already": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"<Id>S1</Id>", b"<Id>S2</Id>"), (b"<Acct>", b"<CpyDplctInd>DUPL</CpyDplctInd><Acct>")],
+    ids=["called-anew", "marked-as-duplicate"],
+)
+def test_a_statement_that_is_sent_again_is_the_same(old, new):
+    content = camt(BALANCES, entry("30.50"))
+    assert old in content
+    (first,), (second,) = (opened(one, "camt.053").statements for one in (content, content.replace(old, new, 1)))
+    assert (first.key, first.digest) == (second.key, second.digest)
 
 
 def test_other_content_under_a_known_number_needs_to_be_a_correction():

@@ -7,7 +7,7 @@ import pytest
 from sources.files import csv_files
 from sources.files.errors import UnusableFileError
 from sources.files.options import Control, Place, RecordKinds
-from tests.sources.files.samples import column, opened, reasons, rows
+from tests.sources.files.samples import amounts_at, column, opened, reasons, rows
 
 
 def test_cells_by_heading_and_by_number():
@@ -80,7 +80,7 @@ def test_headings_that_cannot_be_told_apart():
 def test_kinds_of_rows_and_their_control():
     kinds = RecordKinds(Place(column=0), ("SB",), Control(("ST",), count=Place(column=1), sum=Place(column=2)))
     content = b"HD,20240301\nSB,A,1.50,x\nSB,B,2.50,y\nST,2,4.00\n"
-    options = {"records": kinds, "amount": Place(column=2), "heading": False}
+    options = {"records": kinds, "amounts": amounts_at(Place(column=2)), "heading": False}
     file = opened(content, "csv", **options)
     assert column(file, "#1") == ["A", "B"]
     assert rows(file) == [2, 3]

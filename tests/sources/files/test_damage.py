@@ -15,6 +15,7 @@ import zstandard
 from sources.files.errors import UnusableFileError
 from sources.files.options import Control, Place, RecordKinds
 from tests.sources.files.samples import (
+    amounts_at,
     balance,
     camt,
     entry,
@@ -64,7 +65,7 @@ JSON = b'{"data": [{"a": 1.50, "b": [1, "x"]}, {"a": "\xc3\xa9"}], "end": {}}'
 
 FILES: dict[str, tuple[str, bytes, dict]] = {
     "fixed": ("fixed", FIXED, {}),
-    "fixed with kinds": ("fixed", FIXED, {"records": KINDS, "amount": Place(at=(8, 16))}),
+    "fixed with kinds": ("fixed", FIXED, {"records": KINDS, "amounts": amounts_at(Place(at=(8, 16)))}),
     "fixed in utf-16": ("fixed", FIXED.decode().encode("utf-16"), {"encoding": "utf-16"}),
     "csv": ("csv", b'id,note\nA,"x ""y"""\nB,"a\nb"\n', {}),
     "json": ("json", JSON, {"array": "data"}),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
 
 from sources.files.errors import UnusableFileError
-from sources.files.kinds import number
 from sources.files.options import Control, Place, RecordKinds, cut_path
-from tests.sources.files.samples import column, opened, reasons, rows
+from tests.sources.files.samples import amounts_at, column, opened, reasons, rows
 from wire.records import BadPathError
 
 ID, AMOUNT = cut_path(2, 8), cut_path(8, 16)
@@ -18,7 +15,7 @@ KINDS = RecordKinds(
     data=("SB",),
     control=Control(type=("ST",), count=Place(at=(2, 8)), sum=Place(at=(8, 20))),
 )
-AMOUNT_PLACE = Place(at=(8, 16))
+AMOUNTS = amounts_at(Place(at=(8, 16)))
 FILE = ["HD20240301", "SBA00001  100.50", "SBA00002    0.25", "ST000002      100.75"]
 
 
@@ -95,7 +92,7 @@ def test_a_name_is_no_path():
 
 
 def test_rows_of_a_kind_are_the_data():
-    file = opened(content(FILE), "fixed", records=KINDS, amount=AMOUNT_PLACE)
+    file = opened(content(FILE), "fixed", records=KINDS, amounts=AMOUNTS)
     assert column(file, ID) == ["A00001", "A00002"]
     assert column(file, AMOUNT) == ["100.50", "0.25"]
     assert rows(file) == [2, 3]
@@ -112,51 +109,32 @@ def test_rows_of_a_kind_are_the_data():
         (FILE[:3], "has no control record ST; the file may be cut short"),
         ([*FILE, FILE[1]], "row 5: no control record ST follows"),
         ([FILE[0], FILE[1], "SBA00002    x.25", FILE[3]], "row 3: its amount is no number"),
-        ([*FILE[:3], "STxxxxxx      100.75"], "the control record's count 'xxxxxx' is no number"),
+        ([*FILE[:3], "STxxxxxx      100.75"], "the control record's count: 'xxxxxx' is no amount"),
     ],
     ids=["count", "sum", "row lost", "trailer lost", "row after", "amount unread", "count unread"],
 )
 def test_a_control_record_that_does_not_hold_sets_the_file_aside(lines: list[str], why: str):
     with pytest.raises(UnusableFileError, match=why):
-        opened(content(lines), "fixed", records=KINDS, amount=AMOUNT_PLACE)
+        opened(content(lines), "fixed", records=KINDS, amounts=AMOUNTS)
 
 
 def test_a_control_record_for_each_batch_and_one_for_all():
     second = ["SBA00003    1.00", "ST000001        1.00", "ST000003      101.75"]
-    file = opened(content([*FILE, *second]), "fixed", records=KINDS, amount=AMOUNT_PLACE)
+    file = opened(content([*FILE, *second]), "fixed", records=KINDS, amounts=AMOUNTS)
     assert column(file, ID) == ["A00001", "A00002", "A00003"]
 
 
 def test_a_hash_total_counts_amounts_without_their_signs():
     lines = ["SBA00001   -2.00", "SBA00002    3.00", "ST000002        5.00"]
-    assert column(opened(content(lines), "fixed", records=KINDS, amount=AMOUNT_PLACE), ID) == ["A00001", "A00002"]
+    assert column(opened(content(lines), "fixed", records=KINDS, amounts=AMOUNTS), ID) == ["A00001", "A00002"]
     lines[2] = "ST000002        1.00"
-    assert column(opened(content(lines), "fixed", records=KINDS, amount=AMOUNT_PLACE), ID) == ["A00001", "A00002"]
+    assert column(opened(content(lines), "fixed", records=KINDS, amounts=AMOUNTS), ID) == ["A00001", "A00002"]
 
 
 def test_control_records_hold_over_batches(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sources.files.fixed.BATCH_ROWS", 3)
     lines = [f"SBA{at:05}    1.00" for at in range(10)]
-    file = opened(content([*lines, "ST000010       10.00"]), "fixed", records=KINDS, amount=AMOUNT_PLACE)
+    file = opened(content([*lines, "ST000010       10.00"]), "fixed", records=KINDS, amounts=AMOUNTS)
     assert len(column(file, ID)) == 10
     with pytest.raises(UnusableFileError, match="counts 11 rows, there are 10"):
-        opened(content([*lines, "ST000011       10.00"]), "fixed", records=KINDS, amount=AMOUNT_PLACE)
-
-
-@pytest.mark.parametrize(
-    ("text", "decimal", "group", "value"),
-    [
-        ("0001050", ".", None, "1050"),
-        ("1.234,56-", ",", ".", "-1234.56"),
-        ("(12.50)", ".", None, "-12.50"),
-        ("\u22125", ".", None, "-5"),
-        ("+5", ".", None, "5"),
-        ("1,234.50", ".", ",", "1234.50"),
-        ("1,234.50", ".", None, None),
-        ("1.234", ",", None, None),
-        ("", ".", None, None),
-        ("NaN", ".", None, None),
-    ],
-)
-def test_control_sums_are_read_as_amounts_are(text: str, decimal: str, group: str | None, value: str | None):
-    assert number(text, decimal, group) == (None if value is None else Decimal(value))
+        opened(content([*lines, "ST000011       10.00"]), "fixed", records=KINDS, amounts=AMOUNTS)

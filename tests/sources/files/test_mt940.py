@@ -84,6 +84,19 @@ def test_marks_give_the_sign_and_reversals_the_status(mark: str, closing: str, a
     assert (column(file, "amount"), column(file, "status")) == ([amount], [status])
 
 
+def test_a_value_date_that_no_calendar_has_leaves_the_entry_date():
+    file = opened(mt940(line("2402300304C12,50NTRFX"), closing="C240302EUR112,50"), "mt940")
+    assert column(file, "event_time") == ["2024-03-04"]
+    assert column(file, "value_date") == [None]
+    alone = opened(mt940(line("240230C12,50NTRFX"), closing="C240302EUR112,50"), "mt940")
+    assert reasons(alone) == [(5, "value date 240230 is no day of the calendar, and there is no entry date")]
+
+
+def test_an_amount_may_begin_with_its_comma():
+    file = opened(mt940(line("240301C,50NTRFX"), line("240301D100,NTRFY"), closing="C240302EUR,50"), "mt940")
+    assert column(file, "amount") == ["0.50", "-100"]
+
+
 def test_opening_plus_entries_must_be_closing():
     with pytest.raises(UnusableFileError) as error:
         opened(mt940(line("240302C5,NTRFX"), closing="C240302EUR105,01"), "mt940")
@@ -227,7 +240,6 @@ def test_a_sum_that_mt940_gives_must_hold_too():
         ("2403C5,NTRFX", "cannot be read"),
         ("240302C5.25NTRFX", "cannot be read"),
         ("240302X5,NTRFX", "cannot be read"),
-        ("240230C5,NTRFX", "'240230' is no day of the calendar"),
     ],
 )
 def test_a_line_that_cannot_be_read_sets_the_file_aside(bad: str, reason: str):
