@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -81,12 +82,9 @@ def recon(recon_home, monkeypatch):
     get_settings.cache_clear()
 
 
-@pytest.fixture(scope="module")
-def pipeline(recon_home):
-    """One reader and two shards in threads of this process."""
-    endpoints = recon_home.endpoints
-    sources = endpoints.source_specs()
-    topics = [source.topic for source in sources]
+@contextlib.contextmanager
+def running(endpoints, sources, readings):
+    """One reader and two shards in threads of this process; ends once all that was read is in the ledger."""
     faults = []
     shards = [
         MatcherShard(
@@ -99,23 +97,35 @@ def pipeline(recon_home):
         )
         for start, stop in KEY_GROUP_RANGES
     ]
-    lookup = SchemaCache(endpoints.registry.client_config("pipeline"))
+    topics = list(dict.fromkeys(source.topic for source in sources))
     log = KafkaEventLog(endpoints.kafka.client_config("pipeline"), topics)
     partitions = tuple((topic, number) for topic, count in log.partition_counts().items() for number in range(count))
     reader = PartitionReader(
         ReaderOptions("reader-0", partitions),
         sources,
         log,
-        lambda: Readings.built_in(sources, lookup),
+        readings,
         [LocalShard(*bounds, shard) for bounds, shard in zip(KEY_GROUP_RANGES, shards, strict=True)],
     )
     thread = threading.Thread(target=reader.run)
     thread.start()
-    yield reader
-    reader.stop()
-    thread.join(30)
-    lookup.close()
-    for shard in shards:
-        shard.drain(10)
-        shard.close()
+    try:
+        yield reader
+    finally:
+        reader.stop()
+        thread.join(30)
+        for shard in shards:
+            shard.drain(10)
+            shard.close()
     assert faults == []
+
+
+@pytest.fixture(scope="module")
+def pipeline(recon_home):
+    """The built-in sources."""
+    endpoints = recon_home.endpoints
+    sources = endpoints.source_specs()
+    lookup = SchemaCache(endpoints.registry.client_config("pipeline"))
+    with running(endpoints, sources, lambda: Readings.built_in(sources, lookup)) as reader:
+        yield reader
+    lookup.close()
