@@ -142,5 +142,6 @@ class Bodies:
                 if self._bare_protobuf is not None:
                     return protobuf.read(self._bare_protobuf, body)
                 schema_id, rest = unframed(body)
+                files = self._schemas.protobuf(schema_id)
                 indexes, message = protobuf.message_indexes(rest)
-                return protobuf.read(self._schemas.protobuf(schema_id).at(indexes), message)
+                return protobuf.read(files.at(indexes), message)

@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster.oracle.mapping import json_text
 from cluster.oracle.mapping.json_text import NotJson
-from cluster.oracle.mapping.values import of_unscaled, text_of
+from cluster.oracle.mapping.values import Number, of_unscaled, text_of
 from cluster.oracle.records import LogRecord, Skipped
 
 WITH_STATE = {"c", "r", "u"}  # create, read (of a snapshot), update: the row is in `after`
@@ -66,8 +66,13 @@ def _parts(schema: Any) -> list[dict[str, Any]]:
 
 
 def _column(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A column's value; a decimal of Connect is base64 of a two's complement integer, with a scale."""
+    """A column's value. A decimal of Connect is base64 of a two's complement integer, with a scale.
+
+    A converter with `decimal.format=NUMERIC` writes a number instead, under the same schema.
+    """
     if value is None or schema.get("name") not in {DECIMAL, VARIABLE_DECIMAL}:
+        return value
+    if isinstance(value, Number):
         return value
     if schema["name"] == DECIMAL:
         parameters = schema.get("parameters")
