@@ -7,12 +7,14 @@ import unicodedata
 
 from cluster.oracle.mapping import texts
 from cluster.oracle.mapping.configuration import Amount, Indicator, Value
+from cluster.oracle.mapping.currencies import CODES_OF_SIGN
 from cluster.oracle.mapping.texts import Found, Message
 from schemas.money import EXPONENTS
 
 DIGITS_MAX = 40  # before and after the mark together, leading zeros not counted
 SCIENTIFIC_DIGITS_MAX = 1_000
 MINUS = "-\u2212\ufe63\uff0d"
+DASHES = MINUS + "\u2013\u2014"
 BLANKS = " \xa0\u2007\u2009\u202f"
 GROUP_MARKS = {" ": "[ \xa0\u2009\u202f]", "'": "['\u2019]", ",": ",", ".": "[.]", "_": "_"}
 SCIENTIFIC = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,3})")
@@ -97,16 +99,19 @@ def parsed_number(text: str, code: str) -> tuple[int, int]:
 def parsed(text: str, decimal: str, group: str | None, code: str) -> tuple[int, int]:
     """The digits of an amount as an integer, and how many of them are decimals. Raises NotAnAmount."""
     rest = text.strip()
-    negative = False
-    if len(rest) > 2 and rest[0] == "(" and rest[-1] == ")":
-        negative, rest = True, rest[1:-1].strip()
-        if any(char in rest for char in (*MINUS, "+")):
+    if rest[-1:] in DASHES and rest[:-1].endswith(decimal):
+        raise NotAnAmount("a dash behind the mark may be a minus, or stand for no cents")
+    rest, signs = _bared(rest, code)
+    if rest[:1] == "(" and rest[-1:] == ")":
+        if signs:
+            raise NotAnAmount("parentheses and a sign")
+        rest, signs = _bared(rest[1:-1], code)
+        if signs:
             raise NotAnAmount("a sign within parentheses")
-    rest, before = _bared(rest, code, at_end=False)
-    rest, behind = _bared(rest, code, at_end=True)
-    if before and behind:
+        signs = "-"
+    if len(signs) > 1:
         raise NotAnAmount("two signs")
-    negative = negative or "-" in (before, behind)
+    negative = signs == "-"
     whole, _, fraction = rest.partition(decimal)
     digits = _without_groups(whole, group)
     if not (digits or fraction) or not re.fullmatch("[0-9]*", fraction):
@@ -117,7 +122,14 @@ def parsed(text: str, decimal: str, group: str | None, code: str) -> tuple[int, 
     return (-unscaled if negative else unscaled), len(fraction)
 
 
-def _bared(text: str, code: str, *, at_end: bool) -> tuple[str, str]:
+def _bared(text: str, code: str) -> tuple[str, str]:
+    """A text without what stands around its digits, and the signs that stood there."""
+    text, before = _bared_at(text, code, at_end=False)
+    text, behind = _bared_at(text, code, at_end=True)
+    return text, before + behind
+
+
+def _bared_at(text: str, code: str, *, at_end: bool) -> tuple[str, str]:
     """A text without what may stand at one end beside the digits, and the sign that stood there.
 
     One sign, one mark of a currency (a currency sign, or the record's own code), and blanks.
@@ -132,6 +144,8 @@ def _bared(text: str, code: str, *, at_end: bool) -> tuple[str, str]:
             sign = "+" if char == "+" else "-"
         elif not has_currency and unicodedata.category(char) == "Sc":
             has_currency = True
+            if code not in CODES_OF_SIGN.get(char, {code}):
+                raise NotAnAmount(f"the sign of another currency than {code}")
         elif not has_currency and (text.endswith(code) if at_end else text.startswith(code)):
             has_currency, length = True, len(code)
         elif char not in BLANKS:
@@ -144,7 +158,7 @@ def _without_groups(whole: str, group: str | None) -> str:
     """The digits before the mark, which may be grouped by thousands, or by lakhs and crores. Raises NotAnAmount."""
     if re.fullmatch("[0-9]*", whole):
         return whole
-    if group is not None:
+    if group is not None and whole[:1] != "0":  # 0,500 is half of one, by another decimal mark than the configured
         mark = GROUP_MARKS[group]
         thousands = f"[0-9]{{1,3}}({mark}[0-9]{{3}})+"
         lakhs = f"[0-9]{{1,2}}({mark}[0-9]{{2}})*{mark}[0-9]{{3}}"

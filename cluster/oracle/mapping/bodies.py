@@ -13,6 +13,7 @@ from cluster.oracle.mapping import avro_trees, envelopes, json_text, protobuf
 from cluster.oracle.mapping.configuration import Source
 from cluster.oracle.mapping.envelopes import NoEnvelope
 from cluster.oracle.mapping.json_text import NotJson
+from cluster.oracle.mapping.meanings import NoMeaning
 from cluster.oracle.mapping.protobuf import NotProtobuf
 from cluster.oracle.records import LogRecord, Refused, Skipped
 from schemas.errors import DeadLetterReason
@@ -29,6 +30,7 @@ class Registered(NamedTuple):
     text: str
     references: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    kind: str | None = None  # AVRO, PROTOBUF or JSON, as far as it is known
 
 
 # What the registry holds under an id, or None when it has none.
@@ -51,19 +53,21 @@ class Schemas:
     _avro: dict[int, Schema | None] = field(default_factory=dict)
     _protobuf: dict[int, protobuf.Files | None] = field(default_factory=dict)
 
-    def text(self, schema_id: int) -> Registered:
-        """The schema under an id. Raises Refused when there is none."""
+    def text(self, schema_id: int, kind: str) -> Registered:
+        """The schema under an id. Raises Refused when there is none, or one of another kind."""
         if schema_id not in self._texts:
             found = self.lookup(schema_id)
             self._texts[schema_id] = Registered(found) if isinstance(found, str) else found
         known = self._texts[schema_id]
         if known is None:
             raise Refused(DeadLetterReason.UNKNOWN_SCHEMA, f"schema id {schema_id}")
+        if known.kind not in {None, kind}:
+            raise Refused(DeadLetterReason.INCOMPATIBLE_SCHEMA, f"schema id {schema_id} is {known.kind}")
         return known
 
     def avro(self, schema_id: int) -> Schema:
         """The same as Avro. Raises Refused."""
-        registered = self.text(schema_id)
+        registered = self.text(schema_id, "AVRO")
         if schema_id not in self._avro:
             try:
                 self._avro[schema_id] = Schema(registered.text, registered.references)
@@ -76,7 +80,7 @@ class Schemas:
 
     def protobuf(self, schema_id: int) -> protobuf.Files:
         """The same as Protobuf. Raises Refused."""
-        registered = self.text(schema_id)
+        registered = self.text(schema_id, "PROTOBUF")
         if schema_id not in self._protobuf:
             imports = dict(zip(registered.names, registered.references, strict=True))
             try:
@@ -97,7 +101,7 @@ def unframed(value: bytes | None) -> tuple[int, bytes]:
 
 
 class Bodies:
-    """Opens the records of one source. `files` are the contents of the files that `schema:` may name."""
+    """Opens the records of one source. `files` is what `schema:` may name: of Protobuf a compiled set of files."""
 
     def __init__(self, source: Source, schemas: Schemas, files: Mapping[str, bytes]) -> None:
         """Raises what the parsers raise for a file that is no schema: such a configuration is not activated."""
@@ -108,10 +112,7 @@ class Bodies:
         if source.schema is not None and source.form == "avro":
             self._bare_avro = Schema(files[source.schema].decode())
         if source.schema is not None and source.form == "protobuf":
-            content = files[source.schema]
-            is_text = source.schema.endswith(".proto")
-            found = protobuf.from_text(content.decode(), {}) if is_text else protobuf.compiled(content)
-            self._bare_protobuf = found.named(source.message)
+            self._bare_protobuf = protobuf.compiled(files[source.schema]).named(source.message)
 
     def open(self, record: LogRecord) -> Opened:
         """The record's tree. Raises Refused when it cannot be decoded, Skipped when it is about no event."""
@@ -126,7 +127,7 @@ class Bodies:
                     return Opened(tree, identity)
                 case _:
                     return Opened(self._read(record.value))
-        except (NoEnvelope, NotJson, NotAvro, NotProtobuf) as error:
+        except (NoEnvelope, NotJson, NotAvro, NotProtobuf, NoMeaning) as error:
             raise Refused(DeadLetterReason.MALFORMED, str(error)) from error
 
     def _read(self, body: bytes) -> Any:

@@ -28,9 +28,31 @@ _WORDS = [*_WITHDRAWN.split(), *_IN_USE.split()]
 LETTERS = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
 
 
+# Signs that few currencies share, with all that do. The dollar and others are left out: too many have them.
+CODES_OF_SIGN = {
+    "\u20ac": {"EUR"},
+    "\u00a3": {"GBP", "EGP", "FKP", "GIP", "LBP", "SDG", "SHP", "SSP", "SYP", "CYP", "IEP", "MTL"},
+    "\u00a5": {"JPY", "CNY"},
+    "\uffe5": {"JPY", "CNY"},
+    "\u20b9": {"INR"},
+    "\u20a8": {"INR", "LKR", "MUR", "NPR", "PKR", "SCR"},
+    "\u20bd": {"RUB"},
+    "\u20a9": {"KRW", "KPW"},
+    "\u20aa": {"ILS"},
+    "\u20ab": {"VND"},
+    "\u20ba": {"TRY"},
+    "\u20b4": {"UAH"},
+    "\u20b1": {"PHP", "CUP"},
+    "\u0e3f": {"THB"},
+    "\u20a6": {"NGN"},
+    "\u20b8": {"KZT"},
+}
+
+
 def code_of(text: str | None) -> str | None:
     """The letters of a currency that is written with letters or digits; None for what is none."""
     if text in EXPONENTS:
         return text
-    letters = LETTERS.get(text or "")
+    digits = text.zfill(3) if text is not None and text.isascii() and text.isdigit() else ""  # as a number, 036 is 36
+    letters = LETTERS.get(digits)
     return letters if letters in EXPONENTS else None

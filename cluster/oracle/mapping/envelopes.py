@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cluster.oracle.mapping import json_text
+from cluster.oracle.mapping import json_text, meanings
 from cluster.oracle.mapping.json_text import NotJson
-from cluster.oracle.mapping.values import Number, of_unscaled, text_of
+from cluster.oracle.mapping.values import Number, text_of
 from cluster.oracle.records import LogRecord, Skipped
 
 WITH_STATE = {"c", "r", "u"}  # create, read (of a snapshot), update: the row is in `after`
 WITHOUT_STATE = {"d", "t", "m"}  # delete, which is ignored; truncate and message, which are about no row
-DECIMAL = "org.apache.kafka.connect.data.Decimal"
-VARIABLE_DECIMAL = "io.debezium.data.VariableScaleDecimal"
-SCALE_MAX = 400
 
 STRUCTURED = "application/cloudevents"
 STRUCTURED_JSON = {STRUCTURED, f"{STRUCTURED}+json"}
@@ -48,16 +46,12 @@ def row_of_change(message: Any) -> dict[str, Any]:
     row = envelope.get("after")
     if not isinstance(row, dict):
         raise NoEnvelope("it has no after")
-    columns = _columns(schema)
-    return {name: _column(value, columns.get(name, {})) for name, value in row.items()}
+    meant = _meant(row, _schema_of_after(schema))
+    return meant if isinstance(meant, dict) else row
 
 
-def _columns(schema: Any) -> dict[str, Mapping[str, Any]]:
-    """The schema of each column of `after`, by name."""
-    for part in _parts(schema):
-        if part.get("field") == "after":
-            return {str(column.get("field")): column for column in _parts(part)}
-    return {}
+def _schema_of_after(schema: Any) -> Any:
+    return next((part for part in _parts(schema) if part.get("field") == "after"), None)
 
 
 def _parts(schema: Any) -> list[dict[str, Any]]:
@@ -65,38 +59,81 @@ def _parts(schema: Any) -> list[dict[str, Any]]:
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 
-def _column(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A column's value. A decimal of Connect is base64 of a two's complement integer, with a scale.
-
-    A converter with `decimal.format=NUMERIC` writes a number instead, under the same schema.
-    """
-    if value is None or schema.get("name") not in {DECIMAL, VARIABLE_DECIMAL}:
+def _meant(value: Any, schema: Any) -> Any:  # noqa: PLR0911 - one return a type
+    """A value with what its Connect schema says that its parts mean, however deep they are."""
+    if value is None or not isinstance(schema, dict):
         return value
+    name = schema.get("name")
+    if isinstance(name, str) and name in NAMED:
+        return NAMED[name](value, schema)
+    match schema.get("type"):
+        case "struct" if isinstance(value, dict):
+            parts = {text_of(part.get("field")): part for part in _parts(schema)}
+            return {member: _meant(part, parts.get(member)) for member, part in value.items()}
+        case "array" if isinstance(value, list):
+            return [_meant(part, schema.get("items")) for part in value]
+        case "map" if isinstance(value, dict):
+            return {member: _meant(part, schema.get("values")) for member, part in value.items()}
+        case "map" if isinstance(value, list):  # of pairs, where the keys are no text
+            return [_pair(pair, schema) for pair in value]
+        case _:
+            return value
+
+
+def _pair(pair: Any, schema: dict[str, Any]) -> Any:
+    if not isinstance(pair, list):
+        return pair
+    sides = zip(pair, (schema.get("keys"), schema.get("values")), strict=False)
+    return [_meant(part, side) for part, side in sides]
+
+
+def _decimal(value: Any, scale: Any) -> Any:
+    """Base64 of a two's complement integer, with a scale; a number where `decimal.format` is NUMERIC."""
     if isinstance(value, Number):
         return value
-    if schema["name"] == DECIMAL:
-        parameters = schema.get("parameters")
-        scale = parameters.get("scale") if isinstance(parameters, dict) else None
-    elif isinstance(value, dict):
-        scale, value = value.get("scale"), value.get("value")
-    else:
-        raise NoEnvelope("a decimal is no object of scale and value")
     try:
-        places = int(text_of(scale) or "")
         raw = base64.b64decode(value if isinstance(value, str) else "?", validate=True)
-    except (binascii.Error, ValueError) as error:
+        return meanings.decimal(raw, int(text_of(scale) or ""))
+    except ValueError as error:
         raise NoEnvelope(f"a decimal cannot be read: {error}") from error
-    if abs(places) > SCALE_MAX:
-        raise NoEnvelope(f"a decimal of scale {places}")
-    return of_unscaled(int.from_bytes(raw, "big", signed=True), places)
+
+
+def _fixed_scale(value: Any, schema: dict[str, Any]) -> Any:
+    parameters = schema.get("parameters")
+    return _decimal(value, parameters.get("scale") if isinstance(parameters, dict) else None)
+
+
+def _own_scale(value: Any, _schema: dict[str, Any]) -> Any:
+    if not isinstance(value, dict):
+        raise NoEnvelope("a decimal is no object of scale and value")
+    return _decimal(value.get("value"), value.get("scale"))
+
+
+def _whole(convert: Callable[[int], Any]) -> Callable[[Any, dict[str, Any]], Any]:
+    """Of a number that is written as an integer what it means; anything else as it is."""
+    return lambda value, _schema: (
+        convert(int(value.text)) if isinstance(value, Number) and INTEGER.fullmatch(value.text) else value
+    )
+
+
+INTEGER = re.compile("-?[0-9]{1,19}")
+NAMED: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+    "org.apache.kafka.connect.data.Decimal": _fixed_scale,
+    "io.debezium.data.VariableScaleDecimal": _own_scale,
+    "org.apache.kafka.connect.data.Date": _whole(meanings.day),
+    "io.debezium.time.Date": _whole(meanings.day),
+    "org.apache.kafka.connect.data.Time": _whole(lambda count: meanings.time_of_day(count, per_ms=1)),
+    "io.debezium.time.Time": _whole(lambda count: meanings.time_of_day(count, per_ms=1)),
+    "io.debezium.time.MicroTime": _whole(lambda count: meanings.time_of_day(count, per_ms=1_000)),
+}
 
 
 def cloud_event(record: LogRecord, read_data: Callable[[bytes], Any]) -> tuple[str, Any]:
     """Identity and data of a record with a value. Raises NoEnvelope, and what `read_data` raises."""
     value = record.value or b""
-    kind = _header_text(record.header("content-type")) or ""
+    kind = (_header_text(record.header("content-type")) or "").split(";")[0].strip().lower()
     if kind.startswith(STRUCTURED):
-        if kind.split(";")[0].strip() not in STRUCTURED_JSON:
+        if kind not in STRUCTURED_JSON:
             raise NoEnvelope(f"{kind[:64]} is not read")
         return _structured(value, read_data)
     attributes = {
@@ -104,7 +141,7 @@ def cloud_event(record: LogRecord, read_data: Callable[[bytes], Any]) -> tuple[s
         for name, content in record.headers
         if name.startswith("ce_") and (text := _header_text(content)) is not None
     }
-    if not attributes and value.startswith(b"{"):  # some producers leave the content type out
+    if not attributes and value.lstrip().startswith(b"{"):  # some producers leave the content type out
         return _structured(value, read_data)
     return _identity(attributes), read_data(value)
 
@@ -128,11 +165,11 @@ def _structured(value: bytes, read_data: Callable[[bytes], Any]) -> tuple[str, A
 
 
 def _identity(attributes: Mapping[str, str]) -> str:
-    """`source` and `id` with a blank between; a source is a URI reference, which has none."""
+    """`source` and `id` with a blank between; in a source, which is a URI reference, a blank is written %20."""
     missing = [name for name in NEEDED if not attributes.get(name)]
     if missing or attributes["specversion"] != "1.0":
         raise NoEnvelope(f"it has no {', '.join(missing) or 'specversion 1.0'}")
-    return f"{attributes['source']} {attributes['id']}"
+    return f"{attributes['source'].replace(' ', '%20')} {attributes['id']}"
 
 
 def _header_text(content: bytes | None) -> str | None:

@@ -1,7 +1,8 @@
 """The event that a mapping makes of a record, or the reason why it makes none.
 
 When several fields are wrong, the reason is that of the first in this order: the transaction's id and what joins
-events, event_id, currency, amount, status, event_time, account_id, original_txn_id, fee, attributes.
+events, event_id, currency, amount, status, event_time, account_id, original_txn_id, fee, attributes, and what
+identifies the record where no event_id is mapped.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def make(source: Source, fields: Fields, key: tuple[str, ...], record: LogRecord
     """The event of a record that fits its source. Raises Refused."""
     message = Message(record, opened.tree)
     txn_id = match_key(message, fields, key)
-    event_id = _event_id(message, source, fields, opened)
+    event_id = _told_event_id(message, fields)
     currency = _currency(message, fields)
     amount = _amount(message, source, fields.amount, currency)
     if amount is None:
@@ -73,7 +74,7 @@ def make(source: Source, fields: Fields, key: tuple[str, ...], record: LogRecord
     fee = None if fields.fee is None else _amount(message, source, fields.fee, currency)
     told = {name: _id(message, name, value) for name, value in fields.attributes.items()}
     return Event(
-        event_id=event_id,
+        event_id=_identity(source, record, opened) if event_id is None else event_id,
         txn_id=txn_id,
         amount_minor=amount,
         currency=currency,
@@ -99,21 +100,26 @@ def match_key(message: Message, fields: Fields, key: tuple[str, ...]) -> str:
     for name in [name for name in key if mapped.get(name) is not None] or ["txn_id"]:
         text = _text(message, name, mapped[name])
         if text is not None:
+            if not text.strip(texts.BLANKS):  # it would join all records that have nothing there
+                raise Refused(DeadLetterReason.BAD_ID, "key is blank")
             return _checked("key", text)
     raise Refused(DeadLetterReason.BAD_ID, f"{' and '.join(key)} empty")
 
 
-def _event_id(message: Message, source: Source, fields: Fields, opened: Opened) -> str:
-    if fields.event_id is not None:
-        text = _id(message, "event_id", fields.event_id)
-        if text is None:
-            raise Refused(DeadLetterReason.BAD_ID, "event_id is empty")
-        return text
-    if opened.identity is not None:
-        return _checked("event_id", opened.identity)
-    if source.identity == "row":
-        return _checked("event_id", identities.of_row(message.record, source.form))
-    return _checked("event_id", identities.of_place(message.record))
+def _told_event_id(message: Message, fields: Fields) -> str | None:
+    """The event's id, where the source maps one; then it must be there."""
+    if fields.event_id is None:
+        return None
+    text = _id(message, "event_id", fields.event_id)
+    if text is None:
+        raise Refused(DeadLetterReason.BAD_ID, "event_id is empty")
+    return text
+
+
+def _identity(source: Source, record: LogRecord, opened: Opened) -> str:
+    """What identifies an event beside its fields: its row, what its envelope says, or its place in the log."""
+    told = identities.of_row(record, source.form) if source.identity == "row" else opened.identity
+    return identities.of_place(record) if told is None else _checked("event_id", told)
 
 
 def _currency(message: Message, fields: Fields) -> str:

@@ -1,16 +1,15 @@
 """Protobuf messages as trees, by the descriptors of a compiled set of files or of schemas given as text.
 
 A field that can be absent and is has no value; a proto3 scalar always has one. Enums are their names, an unknown number
-its digits. Timestamp, Duration, Struct, Value, ListValue and the wrappers are what they mean in Protobuf's mapping to
-JSON.
+its digits. The well-known types are what they mean: a time as ISO 8601 writes it, a wrapper its value, a Struct an
+object.
+A map is sorted by its keys, since the bytes say no order.
 """
 
 from __future__ import annotations
 
-import struct
 import tempfile
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc_tools import protoc
 
 from cluster.oracle.avro import Cursor, NotAvro
-from cluster.oracle.mapping.values import Number, of_float
+from cluster.oracle.mapping.values import Number, of_float, of_float32
 
 INDEXES_MAX = 64
 PACKAGE = "google.protobuf."
@@ -29,7 +28,6 @@ WRAPPERS = {
     f"{PACKAGE}{kind}Value"
     for kind in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
 }
-JSON_MEANING = {f"{PACKAGE}{kind}" for kind in ("Struct", "Value", "ListValue", "FieldMask", "Timestamp", "Duration")}
 
 
 class NotProtobuf(ValueError):  # noqa: N818 - a verdict on bytes or a schema, not an error of ours
@@ -142,7 +140,7 @@ def _tree(message: Message) -> dict[str, Any]:
         content = getattr(message, field.name)
         if _is_map(field):
             parts = field.message_type.fields_by_name
-            found[field.name] = {str(_key(key)): _one(parts["value"], content[key]) for key in content}
+            found[field.name] = {str(_key(key)): _one(parts["value"], content[key]) for key in sorted(content)}
         elif _is_repeated(field):
             found[field.name] = [_one(field, part) for part in content]
         else:
@@ -168,12 +166,12 @@ def _one(field: FieldDescriptor, value: Any) -> Any:
         name = field.message_type.full_name
         if name in WRAPPERS:
             return _one(field.message_type.fields_by_name["value"], value.value)
-        return _from_json(json_format.MessageToDict(value)) if name in JSON_MEANING else _tree(value)
+        return MEANINGS[name](value) if name in MEANINGS else _tree(value)
     if field.enum_type is not None:
         known = field.enum_type.values_by_number.get(value)
         return known.name if known is not None else Number(str(value))
     if field.type == FieldDescriptor.TYPE_FLOAT:
-        return _shortest(value)
+        return of_float32(value)
     return _scalar(value)
 
 
@@ -183,16 +181,32 @@ def _scalar(value: Any) -> Any:
     return Number(str(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _shortest(value: float) -> Number:
-    """A number of 32 bits by the fewest digits that are still that number: 0.1, not 0.10000000149."""
-    for digits in range(1, 10):
-        text = f"{value:.{digits}g}"
-        if value != value or struct.pack("<f", float(text)) == struct.pack("<f", value):  # noqa: PLR0124 - NaN
-            break
-    return Number(text) if "n" in text else Number(format(Decimal(text), "f"))
+def _plain(value: Any) -> Any:
+    """A google.protobuf.Value; one of no kind has no value. Its numbers may be infinite, unlike JSON's."""
+    match value.WhichOneof("kind"):
+        case None | "null_value":
+            return None
+        case "struct_value":
+            return _object(value.struct_value)
+        case "list_value":
+            return _list(value.list_value)
+        case kind:
+            return _scalar(getattr(value, kind))
 
 
-def _from_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _from_json(part) for name, part in value.items()}
-    return [_from_json(part) for part in value] if isinstance(value, list) else _scalar(value)
+def _object(value: Any) -> dict[str, Any]:
+    return {name: _plain(value.fields[name]) for name in sorted(value.fields)}
+
+
+def _list(value: Any) -> list[Any]:
+    return [_plain(part) for part in value.values]
+
+
+MEANINGS: dict[str, Callable[[Any], Any]] = {
+    f"{PACKAGE}Struct": _object,
+    f"{PACKAGE}Value": _plain,
+    f"{PACKAGE}ListValue": _list,
+    f"{PACKAGE}FieldMask": lambda mask: ",".join(mask.paths),
+    f"{PACKAGE}Timestamp": json_format.MessageToDict,
+    f"{PACKAGE}Duration": json_format.MessageToDict,
+}

@@ -15,6 +15,7 @@ from cluster.oracle.mapping.configuration import Time
 
 DAY_MS = 86_400_000
 EPOCH_CHARACTERS_MAX = 24
+OFFSET_HOURS_MAX = 14
 CENTURY_TURN = 69  # years of two digits: from 69 on those of 19xx, as POSIX has it
 PER_SECOND = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times and those of UTC are both counted from it
@@ -202,14 +203,14 @@ def _moment(parts: dict[str, str | None], year: int) -> datetime:
 
 
 def _offset(text: str | None) -> tzinfo | None:
-    """A written offset. Raises NotATime for one of a day and more, or with more than 59 minutes."""
+    """A written offset. Raises NotATime for one that no zone has."""
     if text is None:
         return None
     if text in "Zz":
         return UTC
     digits = text[1:].replace(":", "").ljust(4, "0")
     hours, minutes = int(digits[:2]), int(digits[2:])
-    if hours > 23 or minutes > 59:
+    if hours > OFFSET_HOURS_MAX or minutes > 59:
         raise NotATime(f"{text} is no offset from UTC")
     span = timedelta(hours=hours, minutes=minutes)
     return timezone(-span if text[0] == "-" else span)

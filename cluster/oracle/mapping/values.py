@@ -7,7 +7,9 @@ passes through a float.
 from __future__ import annotations
 
 import json
+import math
 import re
+import struct
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -30,6 +32,22 @@ def of_float(value: float) -> Number:
     if "e" in text:
         text = format(Decimal(text), "f")
     return Number(text.removesuffix(".0"))
+
+
+def of_float32(value: float) -> Number:
+    """A number of 32 bits by the fewest digits that are still that number: 0.1, not 0.10000000149."""
+    if not math.isfinite(value):
+        return Number(repr(value))
+    texts = (f"{value:.{digits}g}" for digits in range(1, 10))
+    return Number(format(Decimal(next(text for text in texts if _float32(text) == value)), "f"))
+
+
+def _float32(text: str) -> float | None:
+    """The number of 32 bits nearest to a text; None beyond the largest."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", float(text)))[0])
+    except OverflowError:
+        return None
 
 
 def of_unscaled(unscaled: int, scale: int) -> Number:
