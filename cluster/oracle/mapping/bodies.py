@@ -37,6 +37,11 @@ class Registered(NamedTuple):
 RegistryLookup = Callable[[int], Registered | str | None]
 
 
+def registered(found: Registered | str | None) -> Registered | None:
+    """What a lookup gave, a bare text as a schema that refers to none."""
+    return Registered(found) if isinstance(found, str) else found
+
+
 class Opened(NamedTuple):
     """A record's tree, and what a CloudEvents envelope says identifies it."""
 
@@ -56,8 +61,7 @@ class Schemas:
     def text(self, schema_id: int, kind: str) -> Registered:
         """The schema under an id. Raises Refused when there is none, or one of another kind."""
         if schema_id not in self._texts:
-            found = self.lookup(schema_id)
-            self._texts[schema_id] = Registered(found) if isinstance(found, str) else found
+            self._texts[schema_id] = registered(self.lookup(schema_id))
         known = self._texts[schema_id]
         if known is None:
             raise Refused(DeadLetterReason.UNKNOWN_SCHEMA, f"schema id {schema_id}")

@@ -13,7 +13,7 @@ from cluster.oracle.records import LogRecord
 
 def read(tree, node, code="EUR"):
     fields = {
-        **dict.fromkeys(("txn_id", "currency", "status", "event_time"), {"const": "x"}),
+        **{key: {"const": "x"} for key in ("txn_id", "currency", "status", "event_time")},
         "amount": node,
     }
     return amounts.read(Message(LogRecord("t", 0, 0, 0, b""), tree), configuration._fields(fields).amount, code)
@@ -55,8 +55,25 @@ def test_a_text_of_major_units(text, options, minor):
 
 @pytest.mark.parametrize(
     "text",
-    ["1,234.50", "12,50", "1E5", "--5", "-5-", "(-5)", "()", "USD 5", "\u0663", "-", ".", "NaN", "9" * 41, "12.505"]
-    + ["12.0000000000000000000000000001", "5 5", "€€5"],
+    [
+        "1,234.50",
+        "12,50",
+        "1E5",
+        "--5",
+        "-5-",
+        "(-5)",
+        "()",
+        "USD 5",
+        "٣",
+        "-",
+        ".",
+        "NaN",
+        "9" * 41,
+        "12.505",
+        "12.0000000000000000000000000001",
+        "5 5",
+        "€€5",
+    ],
 )
 def test_what_is_no_amount_is_refused(text):
     with pytest.raises(NotAnAmount):
