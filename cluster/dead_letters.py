@@ -12,8 +12,9 @@ from typing import Any
 import asyncpg
 from confluent_kafka import KafkaError, Message, Producer
 
-from cluster.oracle.decoding import Decoder, Refused
+from cluster.oracle.decoding import Decoder
 from cluster.oracle.judge import Seen
+from cluster.oracle.records import Refused, Skipped
 from schemas.audit import GENESIS, AuditEntry, chained_row
 from schemas.errors import TransientError
 from schemas.events import KEY_GROUPS
@@ -86,12 +87,13 @@ async def find(connection: asyncpg.Connection[asyncpg.Record], letter: LetterId)
     return await connection.fetchrow(_SQL["one"], groups, letter.topic, letter.partition, letter.offset)
 
 
-def read_again(decoder: Decoder, row: asyncpg.Record, now_ms: int) -> Seen | Refused:
-    """What the record's bytes are today, judged as if they arrived at `now_ms`."""
+def read_again(decoder: Decoder, row: asyncpg.Record, now_ms: int) -> Seen | Refused | Skipped:
+    """What the record's bytes are today, judged as if they arrived at `now_ms`. Headers are not kept."""
+    place = row["topic"], row["kafka_partition"], row["kafka_offset"]
     try:
-        return decoder.decode(row["topic"], row["kafka_partition"], row["kafka_offset"], now_ms, row["payload"])
-    except Refused as refused:
-        return refused
+        return decoder.decode(*place, now_ms, row["payload"], row["key"])
+    except (Refused, Skipped) as verdict:
+        return verdict
 
 
 async def replay(
@@ -113,6 +115,8 @@ async def replay(
         found = read_again(decoder, row, int(now.timestamp() * 1000))
         if isinstance(found, Refused):
             return Replayed(str(letter), replayed=False, explanation=f"still {found.reason.value}: {found}")
+        if isinstance(found, Skipped):
+            return Replayed(str(letter), replayed=False, explanation=f"it would be skipped: {found}")
         changed = await connection.fetchrow(
             _SQL["mark_replayed"],
             row["key_group"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, NoReturn
@@ -20,10 +20,13 @@ from cluster.cli.terminal import SafeConsole, one_line, styled
 from cluster.database import run
 from cluster.dead_letters import LetterId, Replayed, connected, find, read_again, replay, search
 from cluster.endpoints import Endpoints
-from cluster.oracle.decoding import Decoder, Refused, registry_lookup
+from cluster.oracle.decoding import Decoder, Version, registry_lookup
+from cluster.oracle.ledger import snapshot
+from cluster.oracle.records import Refused, Skipped
 from cluster.settings import get_settings
 from producers.emitter import producer_config
 from schemas.errors import DeadLetterReason
+from schemas.events import SourceSpec
 
 SHOWN_BYTES_MAX = 512
 BYTES_A_LINE = 16
@@ -96,7 +99,13 @@ def show(letter: LetterArgument, as_json: JsonOption = False) -> None:
         _fail(f"there is no dead letter {place}", ExitCode.USAGE)
     with _decoder(endpoints) as decoder:
         today = read_again(decoder, row, int(time.time() * 1000))
-    verdict = f"still {today.reason.value}: {today}" if isinstance(today, Refused) else "an acceptable event by now"
+    match today:
+        case Refused():
+            verdict = f"still {today.reason.value}: {today}"
+        case Skipped():
+            verdict = f"skipped by now: {today}"
+        case _:
+            verdict = "an acceptable event by now"
     payload: bytes | None = row["payload"]
     if as_json:
         content = {
@@ -130,17 +139,18 @@ def replay_(
     chosen = [_parse(letter) for letter in letters or ()]
     endpoints = _endpoints()
 
-    async def work() -> list[Replayed]:
+    async def work(decoder: Decoder) -> list[Replayed]:
         async with connected(endpoints.postgres.connect_kwargs("api")) as connection:
             wanted = chosen
             if every:
                 rows = await search(connection, state="new", reason=reason, topic=topic, limit=REPLAY_MAX)
                 wanted = [LetterId.parse(_place(row)) for row in rows]
             producer = Producer(producer_config(endpoints.kafka.client_config("producer")))
-            with closing(producer), _decoder(endpoints) as decoder:
+            with closing(producer):
                 return [await replay(connection, producer, decoder, place, _who()) for place in wanted]
 
-    outcomes = run(work())
+    with _decoder(endpoints) as decoder:
+        outcomes = run(work(decoder))
     if as_json:
         print(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
     else:
@@ -174,8 +184,13 @@ def _endpoints() -> Endpoints:
 
 @contextmanager
 def _decoder(endpoints: Endpoints) -> Iterator[Decoder]:
+    async def reading() -> tuple[Sequence[SourceSpec], Sequence[Version]]:
+        async with snapshot(endpoints.postgres.connect_kwargs("api")) as ledger:
+            return await ledger.sources() or endpoints.source_specs(), await ledger.configurations()
+
+    sources, versions = run(reading())
     with registry_lookup(endpoints.registry.client_config("reader")) as lookup:
-        yield Decoder(lookup, endpoints.source_specs())
+        yield Decoder(lookup, sources, versions)
 
 
 def _who() -> str:

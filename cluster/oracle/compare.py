@@ -116,6 +116,7 @@ async def compare_bucket(frame: Frame, ledger: Ledger, spool: Spool, bucket: int
 
 RAW_FIELDS = (
     "key_group",
+    "source",
     "txn_id",
     "event_id",
     "amount_minor",
@@ -126,6 +127,7 @@ RAW_FIELDS = (
     "account_id",
     "original_txn_id",
     "redelivery",
+    "attributes",
 )
 
 
@@ -158,7 +160,7 @@ async def _compare_raw(state: _Bucket, ledger: Ledger, groups: range) -> None:
         seqs.add((row["key_group"], row["seq"]))
         if row["seq"] >= next_seq.get(row["key_group"], NEVER_MS):
             findings.differ("checkpoints.next_seq", _record(identity), f"above {row['seq']}", "not above")
-        _compare_raw_row(findings, identity, event, row)
+        _compare_raw_row(findings, identity, event, frame.sources[event.source].name, row)
     for identity, event in state.events.items():
         if not event.stored_seq and frame.retired_until is not None and _day(event.arrival) <= frame.retired_until:
             findings.compared["retired"] += 1
@@ -171,9 +173,10 @@ def _day(arrival_ms: int) -> date:
     return datetime.fromtimestamp(arrival_ms // 1000, UTC).date()
 
 
-def _compare_raw_row(findings: Findings, identity: RecordId, event: Seen, row: asyncpg.Record) -> None:
+def _compare_raw_row(findings: Findings, identity: RecordId, event: Seen, source: str, row: asyncpg.Record) -> None:
     expected = (
         key_group_of(event.txn_id),
+        source,
         event.txn_id,
         event.event_id,
         event.amount_minor,
@@ -184,9 +187,11 @@ def _compare_raw_row(findings: Findings, identity: RecordId, event: Seen, row: a
         event.account_id,
         event.original_txn_id,
         event.redelivery,
+        event.stored_attributes,
     )
     found = (
         row["key_group"],
+        row["source"],
         row["txn_id"],
         row["event_id"],
         row["amount_minor"],
@@ -197,6 +202,7 @@ def _compare_raw_row(findings: Findings, identity: RecordId, event: Seen, row: a
         row["account_id"],
         row["original_txn_id"],
         row["redelivery"],
+        row["attributes"],
     )
     findings.compared["raw_event_values"] += len(expected)
     if expected != found:

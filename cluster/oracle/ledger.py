@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+from cluster.oracle.decoding import Version
 from cluster.oracle.log import Position
 from schemas.events import SourceSpec
 from schemas.queries import named_queries
@@ -42,6 +44,21 @@ class Ledger:
         """The configured sources; the position in the tuple is the stored source id."""
         rows = await self._connection.fetch(SQL["sources"])
         return tuple(SourceSpec(row["name"], row["topic"], row["expected"]) for row in rows)
+
+    async def configurations(self) -> tuple[Version, ...]:
+        """All versions of the configuration, in the order in which they came into force; none in an old ledger."""
+        if not await self._connection.fetchval(SQL["has_configurations"]):
+            return ()
+        return tuple(
+            Version(
+                row["version"],
+                row["effective_from_ms"],
+                row["reconciliation"],
+                row["body"],
+                {path: base64.b64decode(content) for path, content in json.loads(row["schemas"]).items()},
+            )
+            for row in await self._connection.fetch(SQL["configurations"])
+        )
 
     async def topic_bases(self) -> dict[tuple[str, int], int]:
         """By topic and partition what the ledger adds to Kafka's offsets, for topics that were made anew."""
@@ -79,9 +96,12 @@ class Ledger:
             for row in await self._connection.fetch(SQL["checkpoints"])
         ]
 
-    def raw_events(self, groups: range) -> AsyncIterator[asyncpg.Record]:
+    async def raw_events(self, groups: range) -> AsyncIterator[asyncpg.Record]:
         """Stored events of a range of key groups."""
-        return self._stream("raw_events", groups.start, groups.stop)
+        has_attributes = await self._connection.fetchval(SQL["has_configurations"])
+        name = "raw_events" if has_attributes else "raw_events_without_attributes"
+        async for row in self._stream(name, groups.start, groups.stop):
+            yield row
 
     def results(self, groups: range) -> AsyncIterator[asyncpg.Record]:
         """Results of a range of key groups."""

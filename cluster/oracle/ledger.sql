@@ -24,8 +24,26 @@ select distinct on (topic) topic, bases::text as bases from log_topics order by 
 select key_group, seq, txn_id, source, event_id, amount_minor, currency, status,
        (extract(epoch from event_time) * 1000000)::bigint as event_time_us,
        (extract(epoch from arrival) * 1000000)::bigint as arrival_us,
-       account_id, original_txn_id, kafka_partition, kafka_offset, redelivery
+       account_id, original_txn_id, kafka_partition, kafka_offset, redelivery, attributes
 from raw_events where key_group >= $1 and key_group < $2
+
+-- name: raw_events_without_attributes
+-- The same of a ledger from before events had attributes.
+select key_group, seq, txn_id, source, event_id, amount_minor, currency, status,
+       (extract(epoch from event_time) * 1000000)::bigint as event_time_us,
+       (extract(epoch from arrival) * 1000000)::bigint as arrival_us,
+       account_id, original_txn_id, kafka_partition, kafka_offset, redelivery, null::text as attributes
+from raw_events where key_group >= $1 and key_group < $2
+
+-- name: has_configurations
+-- Whether the ledger is of a version that has configurations and attributes at all.
+select to_regclass('configurations') is not null
+
+-- name: configurations
+-- Versions of recon.yaml, with the schema files that each names.
+select version, (extract(epoch from effective_from) * 1000)::bigint as effective_from_ms, reconciliation, body,
+       schemas::text as schemas
+from configurations order by effective_from, version
 
 -- name: results
 -- Every result of a range of key groups.

@@ -28,8 +28,9 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from cluster.oracle.decoding import Decoder, Refused
+from cluster.oracle.decoding import Decoder
 from cluster.oracle.judge import Seen
+from cluster.oracle.records import Refused, Skipped
 from schemas.errors import DeadLetterReason, ReconError, TopicRecreatedError, TransientError
 from schemas.events import KEY_GROUPS, Status, key_group_of
 
@@ -90,12 +91,16 @@ def bucket_ranges(events: int) -> list[range]:
 
 
 class Spool:
-    """Accepted events by bucket in files of a folder; records set aside in memory. Can be appended to after reading."""
+    """Accepted events by bucket in files of a folder; records set aside in memory; skipped ones only counted.
+
+    Can be appended to after reading.
+    """
 
     def __init__(self, folder: Path, buckets: list[range]) -> None:
         self.buckets = buckets
         self.set_aside: dict[RecordId, SetAsideRecord] = {}
         self.accepted = 0
+        self.skipped = 0
         self.newest_arrival = 0  # ms, of accepted events
         self.oldest_arrival = 1 << 62
         self._bucket_of = [next(i for i, groups in enumerate(buckets) if kg in groups) for kg in range(KEY_GROUPS)]
@@ -134,6 +139,7 @@ class Spool:
                     event.arrival,
                     event.partition,
                     event.offset,
+                    event.attributes,
                 )
             )
         )
@@ -166,14 +172,12 @@ class LogReader:
     def __init__(
         self,
         kafka: Mapping[str, Any],
-        topics: list[str],
         decoder: Decoder,
         bases: Mapping[Position, int] | None = None,
     ) -> None:
-        """`bases` is what the ledger adds to Kafka's offsets; all offsets here are the ledger's."""
+        """Reads the decoder's topics. `bases` is what the ledger adds to Kafka's offsets; all offsets here are its."""
         self._bases = bases or {}
         self._kafka = dict(kafka)
-        self._topics = topics
         self._decoder = decoder
         self._next: dict[Position, int] = {}
         self._consumer = Consumer(
@@ -188,6 +192,15 @@ class LogReader:
             }
         )
 
+    @property
+    def decoder(self) -> Decoder:
+        """How records are read. Another one holds for what is read from then on."""
+        return self._decoder
+
+    @decoder.setter
+    def decoder(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+
     def close(self) -> None:
         """Leave Kafka."""
         self._consumer.close()
@@ -199,7 +212,7 @@ class LogReader:
         """
         try:
             with AdminClient(self._kafka) as admin:
-                asked = admin.describe_topics(TopicCollection(self._topics), request_timeout=OFFSETS_TIMEOUT_S)
+                asked = admin.describe_topics(TopicCollection(self._decoder.topics), request_timeout=OFFSETS_TIMEOUT_S)
                 found = {topic: str(future.result(OFFSETS_TIMEOUT_S).topic_id) for topic, future in asked.items()}
         except (KafkaException, TimeoutError) as error:
             raise LogUnavailableError(f"ids of the topics: {error}") from error
@@ -211,7 +224,7 @@ class LogReader:
         """Where each partition begins and ends at this moment. Raises LogUnavailableError."""
         found: dict[Position, Extent] = {}
         try:
-            for topic in self._topics:
+            for topic in self._decoder.topics:
                 metadata = self._consumer.list_topics(topic, timeout=OFFSETS_TIMEOUT_S).topics[topic]
                 if metadata.error is not None:
                     raise LogUnavailableError(f"{topic}: {metadata.error}")
@@ -224,7 +237,8 @@ class LogReader:
         except KafkaException as error:
             raise LogUnavailableError(str(error)) from error
         # A topic that was made anew with fewer partitions: of the others Kafka has nothing any more.
-        gone = {position: Extent(base, base) for position, base in self._bases.items() if position[0] in self._topics}
+        topics = self._decoder.topics
+        gone = {position: Extent(base, base) for position, base in self._bases.items() if position[0] in topics}
         return {**gone, **found}
 
     def read_to(
@@ -282,12 +296,20 @@ class LogReader:
         kind, arrival = message.timestamp()
         if kind != TIMESTAMP_LOG_APPEND_TIME:
             raise ArrivalTimeError(topic)
+        headers = [(str(name), _bytes(content)) for name, content in _pairs(message.headers())]
         try:
-            spool.add(self._decoder.decode(topic, partition, offset, arrival, _bytes(value)))
+            spool.add(self._decoder.decode(topic, partition, offset, arrival, _bytes(value), _bytes(key), headers))
+        except Skipped:
+            spool.skipped += 1
         except Refused as refused:
             spool.set_aside[topic, partition, offset] = SetAsideRecord(
                 refused.reason, arrival, _bytes(key), digest(_bytes(value))
             )
+
+
+def _pairs(headers: Any) -> list[tuple[str, str | bytes | None]]:
+    """A message's headers; the client may give them as a list of pairs, or none."""
+    return list(headers or ())
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cluster.oracle.compare import Frame, compare_bucket, compare_checkpoints, compare_counters, compare_dead_letters
-from cluster.oracle.decoding import Decoder, registry_lookup
+from cluster.oracle.decoding import Decoder, Version, registry_lookup
 from cluster.oracle.differences import Findings
-from cluster.oracle.ledger import Checkpoint, snapshot
+from cluster.oracle.ledger import Checkpoint, Ledger, snapshot
 from cluster.oracle.log import Extent, LogReader, Position, Spool, bucket_ranges
+from cluster.oracle.mapping.bodies import RegistryLookup
 from schemas.errors import ReconError
 from schemas.events import SourceSpec
 
@@ -60,6 +61,7 @@ class Report:
     log_records: int = 0
     accepted: int = 0
     set_aside: int = 0
+    skipped: int = 0
     rounds: int = 0
     elapsed_s: float = 0.0
     behind: dict[str, str] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class Report:
             "log_records": self.log_records,
             "accepted": self.accepted,
             "set_aside": self.set_aside,
+            "skipped": self.skipped,
             "rounds": self.rounds,
             "elapsed_s": round(self.elapsed_s, 1),
             "behind": self.behind,
@@ -103,25 +106,25 @@ class Verification:
         self._patience = patience
         self._say = say
         self._deadline = 0.0
+        self._lookup: RegistryLookup = lambda _: None
 
     async def run(self) -> Report:
         """Verify.
 
-        Raises NothingToVerifyError, ArrivalTimeError, TopicRecreatedError until an operator has accepted the new topic,
-        a TransientError when Kafka or the registry does not answer, and OSError or asyncpg.PostgresError when the
-        database does not.
+        Raises NothingToVerifyError, ArrivalTimeError, UnknownSourceError, TopicRecreatedError until an operator has
+        accepted the new topic, a TransientError when Kafka or the registry does not answer, and OSError or
+        asyncpg.PostgresError when the database does not.
         """
         began = time.monotonic()
         self._deadline = began + self._patience.wait_s
         async with snapshot(self._access.postgres) as ledger:
-            sources = await ledger.sources() or self._access.sources
             bases, topic_ids = await ledger.topic_bases(), await ledger.topic_ids()
+            reading = await self._reading_of(ledger)
         with (
             registry_lookup(dict(self._access.registry)) as lookup,
-            closing(
-                LogReader(self._access.kafka, [source.topic for source in sources], Decoder(lookup, sources), bases)
-            ) as reader,
+            closing(LogReader(self._access.kafka, Decoder(lookup, *reading), bases)) as reader,
         ):
+            self._lookup = lookup
             await asyncio.to_thread(reader.check_topics, topic_ids)
             extents = await asyncio.to_thread(reader.extents)
             records = sum(extent.high - extent.low for extent in extents.values())
@@ -136,6 +139,20 @@ class Verification:
         if report.findings.compared["raw_events"] + report.findings.compared["dead_letters"] == 0 and report.clean:
             raise NothingToVerifyError("the ledger is empty and no position has moved")
         return report
+
+    async def _reading_of(self, ledger: Ledger) -> tuple[Sequence[SourceSpec], Sequence[Version]]:
+        """The sources by number, and all versions of the configuration."""
+        return await ledger.sources() or self._access.sources, await ledger.configurations()
+
+    async def _follow(self, reader: LogReader, ledger: Ledger) -> None:
+        """Read on by the versions that there are now.
+
+        A version comes into force some seconds after it is committed (RULES_LEAD_MS). So what has arrived by now is
+        read from here on by all versions that were in force then.
+        """
+        sources, versions = await self._reading_of(ledger)
+        if tuple(versions) != reader.decoder.versions:
+            reader.decoder = Decoder(self._lookup, sources, versions)
 
     async def _until_steady(self, reader: LogReader, spool: Spool) -> Report:
         rounds, steady = 0, 0
@@ -160,6 +177,8 @@ class Verification:
     async def _round(self, reader: LogReader, spool: Spool) -> Report:
         """Wait for the positions, take a snapshot, read the log up to it, compare everything."""
         asked_ms = int(time.time() * 1000)
+        async with snapshot(self._access.postgres) as ledger:
+            await self._follow(reader, ledger)
         extents = await asyncio.to_thread(reader.extents)
         lagging = await self._caught_up(extents)
         findings = Findings()
@@ -169,6 +188,7 @@ class Verification:
         await self._let_settle(spool.newest_arrival)
         async with snapshot(self._access.postgres) as ledger:
             checkpoints = await ledger.checkpoints()
+            await self._follow(reader, ledger)
             extents = await asyncio.to_thread(reader.extents)  # at or beyond every position of the snapshot
             now_ms = int(time.time() * 1000)
             # Up to this time everybody had read the log to its end, so an idle watermark is not far behind it.
@@ -191,9 +211,10 @@ class Verification:
             await compare_counters(frame, ledger, findings)
         return Report(
             findings,
-            log_records=spool.accepted + len(spool.set_aside),
+            log_records=spool.accepted + len(spool.set_aside) + spool.skipped,
             accepted=spool.accepted,
             set_aside=len(spool.set_aside),
+            skipped=spool.skipped,
             behind=lagging,
         )
 

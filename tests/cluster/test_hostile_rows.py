@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cluster.cli import audit, build, dlq
 from cluster.cli.terminal import one_line
 from cluster.dead_letters import Replayed
-from cluster.oracle.decoding import Refused
+from cluster.oracle.records import Refused
 from schemas.errors import DeadLetterReason
 
 HOSTILE = "[bold]x[/bold][/][link=http://e]\x1b[2J\x9b31m\u202e:smile: \ud800\nstate        replayed"

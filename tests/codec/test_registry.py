@@ -15,7 +15,8 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from actors.adapters import registry
 from actors.adapters.registry import UNKNOWN_TTL_S, SchemaCache
-from cluster.oracle.decoding import Decoder, Refused, registry_lookup
+from cluster.oracle.decoding import Decoder, registry_lookup
+from cluster.oracle.records import Refused
 from producers.emission import Event
 from producers.wire import Encoder
 from schemas.errors import DeadLetterReason, IncompatibleSchemaError, RegistryUnavailableError

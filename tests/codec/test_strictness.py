@@ -10,7 +10,8 @@ import fastavro
 import numpy as np
 import pytest
 
-from cluster.oracle.decoding import Decoder, Refused
+from cluster.oracle.decoding import Decoder
+from cluster.oracle.records import Refused
 from producers.emission import Event
 from producers.wire import Encoder
 from schemas.errors import DeadLetterReason

@@ -14,12 +14,13 @@ from cluster.oracle.compare import (
     compare_counters,
     compare_dead_letters,
 )
-from cluster.oracle.decoding import Decoder, Refused
+from cluster.oracle.decoding import Decoder
 from cluster.oracle.differences import Findings
 from cluster.oracle.judge import judge
 from cluster.oracle.ledger import Checkpoint
 from cluster.oracle.log import Extent, SetAsideRecord, Spool, bucket_ranges, digest
 from cluster.oracle.planted import compare_planted
+from cluster.oracle.records import Refused
 from producers.plan import Plan, Plant
 from producers.scenario import Scenario
 from producers.wire import Encoder
@@ -62,6 +63,7 @@ class PaperLedger:
                     "kafka_partition": event.partition,
                     "kafka_offset": event.offset,
                     "redelivery": event.redelivery,
+                    "attributes": event.stored_attributes,
                 }
                 for seq, event in pairs
             ]

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.oracle.avro import Schema
-from cluster.oracle.decoding import Decoder, Refused, can_resolve
+from cluster.oracle.canonical import can_resolve
+from cluster.oracle.decoding import Decoder
+from cluster.oracle.records import Refused
 from producers.emission import Damage, Event
 from producers.wire import Encoder
 from schemas.errors import DeadLetterReason

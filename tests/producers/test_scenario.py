@@ -8,8 +8,9 @@ from collections import Counter
 
 import pytest
 
-from cluster.oracle.decoding import Decoder, Refused
+from cluster.oracle.decoding import Decoder
 from cluster.oracle.judge import Seen, judge
+from cluster.oracle.records import Refused
 from producers.manifest import ManifestWriter, planted_from_json, planted_to_json, read_manifest
 from producers.plan import InvalidPlanError, Plan, Plant, parse_breaks
 from producers.population import MARKETS, iban
