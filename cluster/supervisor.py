@@ -42,6 +42,7 @@ from schemas.errors import TransientError
 SNAPSHOT_KEY: Final = "recon:pipeline"
 SNAPSHOT_TTL_S: Final = 10
 SOURCE_SILENT_MS: Final = 60_000  # a source that has said nothing for this long is called silent
+START_PATIENCE_MS: Final = 120_000  # how long an actor may take from its making to its first answer
 _DRAIN_POLL_S: Final = 0.05
 _RATE_WINDOW_S: Final = 5.0
 _RETRY_S: Final = 1.0
@@ -65,6 +66,7 @@ class Watched:
     status: dict[str, Any] = field(default_factory=dict)
     heard_s: float = field(default_factory=time.monotonic)
     pending: Any = None
+    starting: bool = True  # it has not answered since it was made or replaced
     pids: set[int] = field(default_factory=set)
     rate: tuple[float, int, float] = (0.0, 0, 0.0)  # measured at, count then, events per second
     partitions: tuple[TopicPartition, ...] = ()  # what a reader is to read
@@ -212,16 +214,25 @@ class Supervisor:
             if watched.pending in ready:
                 try:
                     watched.status = ray.get(watched.pending, timeout=0)
-                    watched.heard_s = now
+                    watched.heard_s, watched.starting = now, False
                     watched.pids.add(watched.status["pid"])
                     self._measure(watched, now)
                 except ray.exceptions.RayError as error:
+                    watched.starting = True  # Ray restarts it
                     self._log.warning("no_heartbeat", actor=watched.name, error=str(error).splitlines()[-1])
                 watched.pending = None
-            elif now - watched.heard_s > self._settings.heartbeat_timeout_ms / 1000:
+            elif now - watched.heard_s > self._patience_s(watched):
                 self._log.error("replacing_silent_actor", actor=watched.name)
                 ray.kill(watched.handle, no_restart=False)
-                watched.pending, watched.heard_s = None, now
+                watched.pending, watched.heard_s, watched.starting = None, now, True
+
+    def _patience_s(self, watched: Watched) -> float:
+        """How long an actor may be silent. One that starts reads what is open from the ledger, and its program before.
+
+        On a busy machine that takes longer than any heartbeat; to replace it then would begin it anew for ever.
+        """
+        patience_ms = self._settings.heartbeat_timeout_ms
+        return (max(patience_ms, START_PATIENCE_MS) if watched.starting else patience_ms) / 1000
 
     def _measure(self, watched: Watched, now: float) -> None:
         events = watched.status["events"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import secrets
@@ -187,7 +188,7 @@ class Bank:
             headers = [("content-type", b"application/cloudevents+json")]
             self.send("app", json.dumps({**attributes, "data": data}).encode(), headers=headers)
 
-    def canonical(self, ref, minor, source="CORE"):
+    def canonical(self, ref, minor, source="MOBILE"):
         record = {
             "event_id": f"o{ref}",
             "txn_id": ref,
@@ -207,7 +208,7 @@ class Bank:
         self.core(number, ref, minor)
         self.legs(ref, minor)
         self.gateway(ref, minor)
-        self.canonical(ref, minor, "MOBILE")
+        self.canonical(ref, minor)
 
     def flush(self):
         assert self.producer.flush(30) == 0
@@ -245,10 +246,14 @@ def recon(bank, monkeypatch):
     get_settings.cache_clear()
 
 
+@contextlib.contextmanager
 def reading(bank):
-    return LedgerReadings(
+    """The pipeline, as the ledger's versions of the configuration say."""
+    readings = LedgerReadings(
         bank.endpoints.postgres.connect_kwargs("app"), bank.endpoints.registry.client_config("pipeline"), ()
     )
+    with contextlib.closing(readings), running(bank.endpoints, bank.sources, readings):
+        yield
 
 
 def results(bank):
@@ -266,7 +271,7 @@ def verified(recon):
 
 
 def test_a_bank_s_own_records_come_to_their_verdicts(bank, recon):
-    with running(bank.endpoints, bank.sources, reading(bank)):
+    with reading(bank):
         bank.all(1, "T1", 12_345)
         bank.core(2, " t2 ", 1, state="new")
         bank.core(2, " t2 ", 777, state="posted", op="u")
@@ -332,7 +337,7 @@ def test_a_bank_s_own_records_come_to_their_verdicts(bank, recon):
 
 def test_a_changed_mapping_reads_what_arrives_after_it(bank, recon):
     """The same words mean something else from the new version's moment on, and a replay reads each by its own."""
-    with running(bank.endpoints, bank.sources, reading(bank)):
+    with reading(bank):
         bank.all(20, "V1", 100)
         bank.flush()
         time.sleep(1)
@@ -361,6 +366,6 @@ def test_what_is_read_again_from_the_beginning_comes_to_the_same(bank, recon):
     bank.home.sql("alter table redeliveries disable trigger user; delete from redeliveries")
     bank.home.sql("delete from stats_by_minute")
     bank.home.sql("update checkpoints set positions = '{}', next_seq = 1, low_seq = 1")
-    with running(bank.endpoints, bank.sources, reading(bank)):
+    with reading(bank):
         verified(recon)
     assert results(bank) == before

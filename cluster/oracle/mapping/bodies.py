@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,10 +16,12 @@ from cluster.oracle.mapping.envelopes import NoEnvelope
 from cluster.oracle.mapping.json_text import NotJson
 from cluster.oracle.mapping.meanings import NoMeaning
 from cluster.oracle.mapping.protobuf import NotProtobuf
+from cluster.oracle.mapping.values import FileRow
 from cluster.oracle.records import LogRecord, Refused, Skipped
 from schemas.errors import DeadLetterReason
 
 HEADER_BYTES = 5
+DIGEST_CHARACTERS = 16  # of a file's SHA-256, in what identifies its rows
 
 
 class Registered(NamedTuple):
@@ -120,6 +123,8 @@ class Bodies:
 
     def open(self, record: LogRecord) -> Opened:
         """The record's tree. Raises Refused when it cannot be decoded, Skipped when it is about no event."""
+        if self._source.is_file:
+            return _file_row(record.value)
         if record.value is None:
             raise Skipped("tombstone")
         try:
@@ -150,3 +155,18 @@ class Bodies:
                 files = self._schemas.protobuf(schema_id)
                 indexes, message = protobuf.message_indexes(rest)
                 return protobuf.read(files.at(indexes), message)
+
+
+def _file_row(value: bytes | None) -> Opened:
+    """A row that `recon ingest` has written. Raises Refused for a row that was none, Skipped for an end marker."""
+    try:
+        content = json.loads(value or b"")
+        identity = f"{str(content['digest'])[:DIGEST_CHARACTERS]}:{int(content['row'])}"
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(DeadLetterReason.MALFORMED, "no message of recon ingest") from error
+    if "end" in content:
+        raise Skipped("the end of a file")
+    values = content.get("values")
+    if "reject" in content or not isinstance(values, dict) or not all(isinstance(one, str) for one in values.values()):
+        raise Refused(DeadLetterReason.MALFORMED, str(content.get("reject", "no message of recon ingest")))
+    return Opened(FileRow(values, content.get("kinds") or {}), identity)

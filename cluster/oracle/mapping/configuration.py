@@ -95,7 +95,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One source that reads a topic. `fields` is None for canonical Avro records."""
+    """One source. `fields` is None for canonical Avro records; rows of files come by a topic of their own."""
 
     name: str
     topic: str
@@ -107,6 +107,7 @@ class Source:
     fields: Fields | None = None
     negative: bool = False
     identity: str = "place"
+    is_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,32 +128,34 @@ def read(body: str, reconciliation: str, schemas: Mapping[str, bytes]) -> Reconc
     tree = yaml.load(body, Loader=yaml.BaseLoader)  # noqa: S506 - this loader makes texts, lists and mappings only
     found = tree["reconciliations"][reconciliation]
     return Reconciliation(
-        sources=tuple(_source(name, node) for name, node in found["sources"].items() if "topic" in node),
+        sources=tuple(_source(reconciliation, name, node) for name, node in found["sources"].items()),
         names=frozenset(found["sources"]),
         key=_list(found.get("key", "txn_id")),
         schemas=schemas,
     )
 
 
-def _source(name: str, node: Mapping[str, Any]) -> Source:
+def _source(reconciliation: str, name: str, node: Mapping[str, Any]) -> Source:
     form, envelope = node.get("format", "avro"), node.get("envelope", "none")
+    is_file, is_statement = "path" in node, form in STATEMENTS
     fields: Fields | None
     if "fields" in node:
-        fields = _fields(node["fields"])
+        fields = _fields({**(STATEMENT if is_statement else {}), **node["fields"]})
     else:
-        fields = None if form == "avro" and envelope == "none" else CANONICAL
+        fields = None if form == "avro" and envelope == "none" and not is_file else CANONICAL
     conditions = node.get("where", ())
     return Source(
         name=name,
-        topic=node["topic"],
+        topic=f"recon.files.{reconciliation}.{name}" if is_file else node["topic"],
         form=form,
         envelope=envelope,
         schema=node.get("schema"),
         message=node.get("message"),
         where=tuple(_condition(one) for one in ([conditions] if isinstance(conditions, dict) else conditions)),
         fields=fields,
-        negative=_flag(node, "negative"),
+        negative=_flag(node, "negative") if "negative" in node else is_statement,
         identity=node.get("identity", "row" if envelope == "debezium" else "place"),
+        is_file=is_file,
     )
 
 
@@ -173,7 +176,7 @@ def _fields(node: Mapping[str, Any]) -> Fields:
 
 def _value(node: Mapping[str, Any]) -> Value:
     return Value(
-        places=_places(node["path"]) if "path" in node else (),
+        places=_value_places(node),
         join=_places(node["join"]) if "join" in node else (),
         joined_with=node.get("with", " "),
         const=node.get("const"),
@@ -187,6 +190,13 @@ def _value(node: Mapping[str, Any]) -> Value:
         otherwise=node.get("otherwise"),
         default=node.get("default"),
     )
+
+
+def _value_places(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where a value is: by path, or in a row of a file by column or characters."""
+    if "path" in node:
+        return _places(node["path"])
+    return (_place(node),) if "column" in node or "at" in node else ()
 
 
 def _amount(node: Mapping[str, Any]) -> Amount:
@@ -232,9 +242,16 @@ def _condition(node: Mapping[str, Any]) -> Condition:
 
 
 def _places(node: Any) -> tuple[str, ...]:
-    """Paths; a place that only a row of a file has (a column, characters) is a path that names nothing."""
-    many = node if isinstance(node, list) else [node]
-    return tuple(one.get("path", "") if isinstance(one, dict) else one for one in many)
+    """Paths; `#N` is a column by its number, `@FROM:TO` are characters of a row."""
+    return tuple(_place(one) for one in (node if isinstance(node, list) else [node]))
+
+
+def _place(node: Any) -> str:
+    if not isinstance(node, dict):
+        return str(node)
+    if "column" in node:
+        return f"#{node['column']}"
+    return f"@{node['at'][0]}:{node['at'][1]}" if "at" in node else str(node["path"])
 
 
 def _list(node: str | Sequence[str]) -> tuple[str, ...]:
@@ -244,6 +261,17 @@ def _list(node: str | Sequence[str]) -> tuple[str, ...]:
 def _flag(node: Mapping[str, Any], name: str) -> bool:
     return str(node.get(name, "false")).lower() == "true"
 
+
+STATEMENTS = frozenset({"camt.052", "camt.053", "camt.054", "mt940", "mt942", "bai2"})
+"""Formats of bank statements."""
+
+STATEMENT = {
+    "amount": {"path": "amount", "unit": "major"},
+    "currency": {"path": "currency"},
+    "status": {"path": "status"},
+    "event_time": {"path": "event_time", "format": "iso", "zone": "UTC", "date_only": "true"},
+}
+"""What a statement brings by itself, as a configuration would say it."""
 
 CANONICAL = Fields(
     txn_id=Value(("txn_id",)),

@@ -82,8 +82,23 @@ def steps(path: str) -> list[str | int] | None:
     return found or None
 
 
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A row of a file as it was ingested: what stood at each path that was read then."""
+
+    values: dict[str, str]
+    kinds: dict[str, str | None]
+
+    def at(self, path: str) -> str | Number | None:
+        """What stood at a path."""
+        text = self.values.get(path)
+        return Number(text) if text is not None and self.kinds.get(path) == "number" else text
+
+
 def value_at(tree: Any, path: str) -> Any:
     """What stands at a path, None when there is nothing."""
+    if isinstance(tree, FileRow):
+        return tree.at(path)
     way = steps(path)
     if way is None:
         return None
