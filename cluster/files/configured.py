@@ -215,6 +215,7 @@ class _Reading:
             with stream, open_file(stream, label, file.options) as opened:
                 if not self._is_new(source, opened.digest, label):
                     return
+                self.warnings.extend(opened.notes)
                 known = self._known_statements(source, opened.statements, label)
                 mapping = SourceMapping.of(self._reconciliation, source) if file.source.fields else None
                 if mapping is None:

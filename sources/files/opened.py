@@ -37,8 +37,10 @@ class OpenedFile:
     `batches` gives its records in order, in bounded memory, and may be called again. `rejects` are the rows that were
     not taken and `skipped` counts by reason those that are no records (kinds of rows that are no data, entries for
     information); both grow while `batches` is read, and begin anew with it. A reader of a very large file may empty
-    `rejects` between two batches.
+    `rejects` between two batches. `notes` are what a person should know of the file as a whole.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, content: Content, read: Pass, statements: Collection[Statement] = ()) -> None:
         self.name = content.name

@@ -103,9 +103,9 @@ class ArchiveFile(OpenedFile):
     """The members of an archive as one file: rows are counted on from member to member, by name."""
 
     def __init__(self, name: str, members: list[OpenedFile]) -> None:
-        self.members = tuple(members)
         self.name = name
         self.digest = _joint_digest(members)
+        self.members, self.notes = _distinct(members)
         self.size = sum(member.size for member in members)
         self.statements: tuple[Statement, ...] = tuple(one for member in members for one in member.statements)
         self._rejects: list[RejectedRow] = []
@@ -166,6 +166,18 @@ class ArchiveFile(OpenedFile):
                     raise UnusableFileError(
                         member.name, str(statement), "occurs twice in this archive with different content"
                     )
+
+
+def _distinct(members: list[OpenedFile]) -> tuple[tuple[OpenedFile, ...], tuple[str, ...]]:
+    """The members, each content once, and what is to be said of the others."""
+    first: dict[str, OpenedFile] = {}
+    notes = []
+    for member in members:
+        before = first.setdefault(member.digest, member)
+        if before is not member:
+            notes.append(f"{member.name} has the content of {before.name} and was not read again")
+            member.close()
+    return tuple(first.values()), tuple(notes)
 
 
 def _joint_digest(members: list[OpenedFile]) -> str:

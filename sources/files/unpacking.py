@@ -34,6 +34,7 @@ ZSTD_WINDOW_BYTES_MAX: Final = 128 * 1024 * 1024
 _ZSTD_INPUT_BYTES: Final = 2_048
 
 _MAGIC: Final = (("gz", b"\x1f\x8b"), ("zst", b"\x28\xb5\x2f\xfd"), ("zip", b"PK\x03\x04"), ("zip", b"PK\x05\x06"))
+_OF_DESKTOPS: Final = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _SUFFIXES: Final = {".gz": "gz", ".zip": "zip", ".zst": "zst"}
 
 
@@ -146,7 +147,7 @@ def _unzip(content: Content) -> list[Content]:
                 (
                     member
                     for member in archive.infolist()
-                    if not member.is_dir() and not member.filename.startswith("__MACOSX/")
+                    if not member.is_dir() and not _is_of_a_desktop(member.filename)
                 ),
                 key=lambda member: member.filename,
             )
@@ -176,6 +177,11 @@ def _unzip(content: Content) -> list[Content]:
         LookupError,
     ) as error:
         raise UnusableFileError(content.name, "", f"the zip archive is damaged ({error})") from error
+
+
+def _is_of_a_desktop(name: str) -> bool:
+    """Whether a desktop put a file into an archive for itself."""
+    return name.startswith("__MACOSX/") or name.rpartition("/")[2].lower() in _OF_DESKTOPS
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:

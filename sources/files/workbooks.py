@@ -56,6 +56,9 @@ _QUOTED: Final = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', 
 _RELATION: Final = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _STRICT_RELATION: Final = "{http://purl.oclc.org/ooxml/officeDocument/relationships}id"
 
+_ESCAPE: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
+_NOT_CALCULATED: Final = "a formula that was never calculated; open and save it in a spreadsheet"
+
 _Cell = tuple[str, str]  # text, kind
 
 
@@ -252,6 +255,8 @@ def _cell(cell: Any, book: _Book) -> _Cell | None:  # noqa: PLR0911 - one case a
         text = "" if inline is None else _rich(inline)
         return (text, "text") if text else None
     value = next((child for child in cell if _local(child) == "v"), None)
+    if value is None and any(_local(child) == "f" for child in cell):
+        return (_NOT_CALCULATED, "error")
     text = "" if value is None else (value.text or "")
     if not text:
         return None
@@ -262,7 +267,7 @@ def _cell(cell: Any, book: _Book) -> _Cell | None:  # noqa: PLR0911 - one case a
                 return ("#REF!", "error")
             return (book.shared[at], "text") if book.shared[at] else None
         case "str":
-            return (text, "text")
+            return (_unescaped(text), "text")
         case "b":
             return ("true" if text.strip() == "1" else "false", "boolean")
         case "e":
@@ -371,7 +376,12 @@ def _rich(element: Any) -> str:
             pieces.append(child.text or "")
         elif local == "r":
             pieces.extend(part.text or "" for part in child if _local(part) == "t")
-    return "".join(pieces)
+    return _unescaped("".join(pieces))
+
+
+def _unescaped(text: str) -> str:
+    """A text whose `_x000D_` are the characters that they stand for (ECMA-376, ST_Xstring)."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text) if "_x" in text else text
 
 
 def _local(element: Any) -> str:

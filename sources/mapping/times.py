@@ -7,6 +7,7 @@ the rest, so both give the same.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -36,6 +37,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EXCEL_EPOCH: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - a workbook's days have no zone
 _PER_MS: Final = {"epoch_s": Decimal("0.001"), "epoch_ms": Decimal(1), "epoch_us": Decimal(1000)}
 _EXCEL_DAYS_MAX: Final = 2_958_466  # the first day after year 9999
+_MOMENT_KINDS: Final = ("date", "datetime")
 _DAY_MS: Final = 86_400_000
 _ISO: Final = re.compile(
     r"(?P<year>[0-9]{4})-?(?P<month>[0-9]{2})-?(?P<day>[0-9]{2})"
@@ -258,11 +260,18 @@ def read_times(records: Records, time: Time, arrivals_ms: pl.Series) -> tuple[pl
     """
     found = texts.read(records, time.value)
     wrong = dict(found.unlisted_problems())
-    fast = _fast(found.text, time)
+    kinds = found.kind() if time.format not in WORD_FORMATS else None
+    plain = found.text
+    if kinds is not None and (moments := kinds.is_in(_MOMENT_KINDS).fill_null(value=False)).any():
+        # What was a date in the record is written as ISO has it, which a pattern as %Y-%d-%m would read as another day.
+        plain = texts.constant(None, len(plain)).zip_with(moments, plain)
+    fast = _fast(plain, time)
     slow: dict[int, int] = {}
-    known: dict[tuple[str, int], int | str] = {}  # a batch's dates are few, and its arrivals often one
-    for index in (fast.is_null() & found.text.is_not_null()).arg_true().to_list():
-        key = found.text[index], arrivals_ms[index]
+    rest = (fast.is_null() & found.text.is_not_null()).arg_true().to_list()
+    kinds = found.kind() if rest and kinds is None else kinds
+    known: dict[tuple[str, int, bool], int | str] = {}  # a batch's dates are few, and its arrivals often one
+    for index in rest:
+        key = found.text[index], arrivals_ms[index], kinds is not None and kinds[index] in _MOMENT_KINDS
         stamp = known.get(key)
         if stamp is None:
             stamp = known[key] = _careful(*key, time)
@@ -275,8 +284,10 @@ def read_times(records: Records, time: Time, arrivals_ms: pl.Series) -> tuple[pl
     return fast, wrong
 
 
-def _careful(text: str, arrival_ms: int, time: Time) -> int | str:
-    """Milliseconds, or why the text is no time."""
+def _careful(text: str, arrival_ms: int, is_moment: bool, time: Time) -> int | str:
+    """Milliseconds, or why the text is no time. What was a date or a time in the record is no text of the format."""
+    if is_moment:
+        time = replace(time, format="iso")
     try:
         stamp = milliseconds(text, time, arrival_ms)
     except BadTimeError as error:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cluster.cli import build
+from tests.sources.files.samples import text_row, xlsx, zipped
 
 FIELDS = (
     "fields: {txn_id: {path: id}, amount: {path: amt, unit: major}, currency: {path: ccy, default: EUR}, "
@@ -186,3 +187,60 @@ def test_a_control_count_says_that_rows_could_not_be_read(reconciled):
     text = f'D,A,1.50,{AT}\nD,"B,2.50,{AT}\nT,2,4.00\n'
     done = reconciled(KINDS, fields=COLUMNS.format(amount="column: 2"), s__csv=text)
     assert "counts 2 rows, there are 1, and 1 that cannot be read" in done.stderr
+
+
+def test_what_a_desktop_puts_into_an_archive_is_no_member_of_it(reconciled):
+    rows = f"id,amt,ccy,at\nA,1,,{AT}\n".encode()
+    members = {"a.csv": rows, ".DS_Store": b"\0\0\1Bud1", "sub/Thumbs.db": b"x", "sub/desktop.ini": b"x"}
+    assert reconciled("path: s.zip\nformat: csv", s__zip=zipped(**members)).amounts == {"A": 100}
+
+
+def test_a_file_that_is_in_an_archive_twice_is_read_once(reconciled):
+    rows, other = (f"id,amt,ccy,at\n{name},1,,{AT}\n".encode() for name in "AB")
+    done = reconciled("path: s.zip\nformat: csv", s__zip=zipped(a__csv=rows, b__csv=other, c__csv=rows))
+    assert done.amounts == {"A": 100, "B": 100}
+    assert done.warnings == ["s.zip/c.csv has the content of s.zip/a.csv and was not read again"]
+
+
+def cell(place, value, kind="", style="", formula=""):
+    inside = (f"<f>{formula}</f>" if formula else "") + ("" if value is None else f"<v>{value}</v>")
+    marks = (f' t="{kind}"' if kind else "") + (f' s="{style}"' if style else "")
+    return f'<c r="{place}"{marks}>{inside}</c>'
+
+
+def workbook(*rows):
+    lines = [text_row(1, "id", "amt", "ccy", "at")]
+    lines += [f'<row r="{number}">{"".join(cells)}</row>' for number, cells in enumerate(rows, 2)]
+    return xlsx({"S": "".join(lines)})
+
+
+XLSX = "path: s.xlsx\nformat: xlsx"
+
+
+def test_a_formula_that_was_never_calculated_is_a_reject_and_no_empty_cell(reconciled):
+    fields = FIELDS.replace("{path: id}", "{path: [id, ccy]}")
+    rows = [cell("A2", None, formula="X1"), cell("B2", "5"), cell("C2", "EUR", "str"), cell("D2", AT, "str")]
+    empty = [cell("A3", "", "str", formula="X1"), cell("B3", "5"), cell("C3", "EUR", "str"), cell("D3", AT, "str")]
+    done = reconciled(XLSX, fields=fields, s__xlsx=workbook(rows, empty))
+    assert done.amounts == {"EUR": 500}
+    ((row, reason),) = done.rejects
+    assert (row, "cell A2 (id) is in error: a formula that was never calculated" in reason) == (2, True)
+
+
+def test_escapes_of_a_workbooks_texts_are_the_characters(reconciled):
+    rows = [[cell(f"A{at}", text, "str"), cell(f"B{at}", "5"), cell(f"D{at}", AT, "str")] for at, text in
+            enumerate(["A_x0042_", "C_x005F_x0042_"], 2)]  # fmt: skip
+    assert reconciled(XLSX, s__xlsx=workbook(*rows)).amounts == {"AB": 500, "C_x0042_": 500}
+
+
+@pytest.mark.parametrize("pattern", ["%d.%m.%Y", "%Y-%d-%m"])
+def test_a_date_cell_is_a_date_whatever_the_texts_beside_it_look_like(reconciled, pattern):
+    fields = FIELDS.replace("{path: at, zone: UTC}", f"{{path: at, format: '{pattern}', date_only: true, zone: UTC}}")
+    text = {"%d.%m.%Y": "05.03.2026", "%Y-%d-%m": "2026-05-03"}[pattern]
+    dated = [cell("A2", "A", "str"), cell("B2", "5"), cell("D2", "46082", style="1")]
+    written = [cell("A3", "B", "str"), cell("B3", "5"), cell("D3", text, "str")]
+    done = reconciled(XLSX, fields=fields, s__xlsx=workbook(dated, written))
+    assert {txn_id: leg[2] for txn_id, leg in done.legs.items()} == {
+        "A": "2026-03-01T00:00:00.000Z",
+        "B": "2026-03-05T00:00:00.000Z",
+    }
