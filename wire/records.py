@@ -55,6 +55,12 @@ class Digits(str):
     __slots__ = ()
 
 
+class MomentText(str):
+    """A time that was no text in its record, as ISO text with all its digits."""
+
+    __slots__ = ()
+
+
 class Records(Protocol):
     """A batch of decoded records."""
 
@@ -201,6 +207,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (type(None), "null"),
     (bool, "boolean"),
     (Digits, "number"),
+    (MomentText, "datetime"),
     ((int, float), "number"),
     (Decimal, "decimal"),
     (datetime, "datetime"),

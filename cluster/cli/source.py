@@ -20,7 +20,7 @@ from cluster.cli.config import console, fail, load
 from cluster.cli.exit_codes import ExitCode
 from cluster.configuration import chosen_reconciliation
 from cluster.endpoints import Endpoints, StackNotUpError
-from cluster.files.configured import ConfiguredFile, files_of, raw_text
+from cluster.files.configured import ConfiguredFile, files_of, raw_text, stream_of
 from cluster.files.reading import UnusableFileError
 from cluster.newest import newest
 from cluster.reading_versions import Lookups, UnusableSchemaError, reading_of
@@ -32,7 +32,7 @@ from sources.config.field_grammar import FIELD_NAMES
 from sources.config.models import ReconciliationConfig
 from sources.config.problems import InvalidConfigError, closest
 from sources.files import errors
-from sources.files.opening import open_file
+from sources.files.opening import STDIN, open_file
 from sources.mapping.apply import SourceMapping
 from sources.mapping.texts import constant
 from wire.records import BadPathError
@@ -114,7 +114,8 @@ def _look(reconciliation: ReconciliationConfig, files: list[ConfiguredFile], wan
         if one.source.fields is None:
             raise UnusableFileError(f"source {one.source.name} has canonical Avro records, which need no mapping")
         mapping = SourceMapping.of(reconciliation, one.source.name)
-        with Path(one.path).open("rb") as stream, open_file(stream, Path(one.path).name, one.options) as opened:
+        label = Path(one.path).name if one.path != STDIN else "standard input"
+        with stream_of(one.path) as stream, open_file(stream, label, one.options) as opened:
             for batch in opened.batches():
                 mapped = mapping.apply(batch, constant(arrival, len(batch.rows), pl.Int64()))
                 events = mapped.events.filter(pl.col("index") < left)

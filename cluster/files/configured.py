@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import polars as pl
 
@@ -208,11 +208,7 @@ class _Reading:
         label = self._labels[file.path]
         source = file.source.name
         try:
-            stream = sys.stdin.buffer if file.path == STDIN else Path(file.path).open("rb")  # noqa: SIM115 - closed below
-        except OSError as error:
-            raise UnusableFileError(f"{file.path}: {error.strerror}") from error
-        try:
-            with stream, open_file(stream, label, file.options) as opened:
+            with stream_of(file.path) as stream, open_file(stream, label, file.options) as opened:
                 if not self._is_new(source, opened.digest, label):
                     return
                 self.warnings.extend(opened.notes)
@@ -310,6 +306,14 @@ class _Reading:
         for reject in rejects:
             self.rejects.append(RejectedRow(name, reject.row, reject.reason, raw_text(reject.raw)))
         rejects.clear()
+
+
+def stream_of(path: str) -> BinaryIO:
+    """A file's bytes, or those of standard input. Raises UnusableFileError for a file that cannot be opened."""
+    try:
+        return sys.stdin.buffer if path == STDIN else Path(path).open("rb")
+    except OSError as error:
+        raise UnusableFileError(f"{path}: {error.strerror}") from error
 
 
 def raw_text(raw: bytes) -> str:

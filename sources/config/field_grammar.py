@@ -16,6 +16,8 @@ from sources.config.problems import closest
 from sources.config.times import WORD_FORMATS, BadFormatError, check_zone, pattern_of
 from sources.currencies import CODE_OF_DIGITS, EXPONENTS
 from sources.files.options import Place
+from sources.mapping.amounts import BadAmountError, exact
+from sources.mapping.times import BadTimeError, milliseconds
 from wire.records import BadPathError, steps
 
 COLUMNS_MAX: Final = 10_000
@@ -219,6 +221,11 @@ def _build_amount(found: Found) -> Amount:
     if "indicator" in found and ("debit" in found or "credit" in found):
         found.wrong("indicator", "contradicts debit and credit", "right is one of them")
     value = _build_value(found)
+    if value.const is not None:
+        try:
+            exact(value.const, decimal, group)
+        except BadAmountError as error:
+            found.wrong("const", str(error))
     sides = [None if name not in found else _side(value, found.get(name, ())) for name in ("debit", "credit")]
     return Amount(
         value,
@@ -276,7 +283,13 @@ def _build_time(found: Found) -> Time:
         found.wrong(None, "zone is missing: a time of a workbook has none", "say zone: UTC, or where it was written")
     elif date_only and zone is None:
         found.wrong(None, "zone is missing: a day begins somewhere", "say zone: UTC, or the source's")
-    return Time(_build_value(found), form, zone, found.get("fold", "earlier"), date_only)
+    time = Time(_build_value(found), form, zone, found.get("fold", "earlier"), date_only)
+    if time.value.const is not None and not found.broken:
+        try:
+            milliseconds(time.value.const, time, 0)
+        except (BadTimeError, BadFormatError) as error:
+            found.wrong("const", str(error))
+    return time
 
 
 def _check_pattern(found: Found, form: str, zone: str | None, *, date_only: bool) -> None:

@@ -31,7 +31,6 @@ from sources.config.field_grammar import (
     currency,
 )
 from sources.config.grammar import (
-    DEPTH_MAX,
     MISSING,
     Choice,
     Duration,
@@ -56,6 +55,7 @@ from sources.config.models import (
     ToleranceConfig,
     TotalsConfig,
 )
+from sources.config.places import PlaceRules
 from sources.config.problems import InvalidConfigError, Problem, closest
 from sources.currencies import CODE_OF_DIGITS, EXPONENTS
 from sources.files.options import STATEMENT_FORMATS, Control, FileOptions, Place, RecordKinds
@@ -102,10 +102,6 @@ _ONLY_FOR: Final[dict[str, frozenset[str]]] = {
     "array": frozenset({"json"}),
     "record_bytes": frozenset({"fixed"}),
 }
-_FLAT_FORMATS: Final = frozenset({"csv", "tsv", "fixed", "xlsx"})
-"""Formats whose paths are headings, which may be any text."""
-_SIDES: Final = frozenset({"debit", "credit"})
-_PATH_KEYS: Final = frozenset({"path", "join"}) | _SIDES
 _BARE_KEYS: Final = ("txn_id", "original_txn_id", "account_id")
 
 
@@ -115,6 +111,14 @@ def _codec(text: str) -> tuple[str, str] | None:
     except LookupError:
         return f"{text!r} is no encoding", closest(text, ["utf-8", "utf-16", "cp1252", "iso-8859-1", "cp037"])
     return None
+
+
+def _delimiter(text: str) -> tuple[str, str] | None:
+    return (
+        None
+        if len(text) == 1 and text not in '"\r\n'
+        else (f"{text!r} is no delimiter", 'right is one character, as ";"')
+    )
 
 
 def _tolerance_currency(text: str) -> tuple[str, str] | None:
@@ -221,10 +225,10 @@ def _build_source(found: Found) -> SourceConfig | Any:
     if "message" in found and form != "protobuf":
         found.wrong("message", "is for format: protobuf", "leave it out")
     fields = _fields_of(found, form, envelope, is_file=is_file)
-    if form not in _FLAT_FORMATS:
-        for name in ("fields", "where"):
-            if name in found.nodes:
-                _check_steps(found.nodes[name], f"{found.where}.{name}", found.reading)
+    places = PlaceRules(form, is_file, found.get("heading", True))
+    for name in ("fields", "where", "records"):
+        if name in found.nodes:
+            places.check(found.nodes[name], f"{found.where}.{name}".lstrip("."), found.reading)
     return SourceConfig(
         name=found.where.rpartition(".")[2],
         topic=found.get("topic"),
@@ -244,25 +248,6 @@ def _build_source(found: Found) -> SourceConfig | Any:
         settles_within_ms=found.get("settles_within", 0),
         wait_at_most_ms=found.get("wait_at_most"),
     )
-
-
-def _check_steps(node: yaml.Node, where: str, reading: Reading, key: str = "", depth: int = 0) -> None:
-    """Note the paths below a node that lead into no nested record. `key` is the one under which the node stands."""
-    if depth > DEPTH_MAX or key == "values":
-        return
-    if isinstance(node, yaml.MappingNode):
-        for name, part in node.value:
-            inner = name.value if isinstance(name, yaml.ScalarNode) else ""
-            if key == "indicator" and inner in _SIDES:
-                continue  # words, not paths
-            _check_steps(part, f"{where}.{inner}", reading, inner, depth + 1)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, part in enumerate(node.value):
-            _check_steps(part, f"{where}[{index}]", reading, key, depth + 1)
-    elif key in _PATH_KEYS and not node.value.startswith("$"):
-        wrong = check_steps(node.value) if node.value else None
-        if wrong is not None:
-            reading.add(node, where, *wrong)
 
 
 def _fields_of(found: Found, form: str, envelope: str, *, is_file: bool) -> Fields | None:
@@ -338,7 +323,7 @@ SOURCE: Final = Keys(
             "identity": Key(Choice(("place", "row")), "what an event without event_id is known by"),
             "deletes": Key(Choice(("ignore", "retract")), "what a deleted row means"),
             "encoding": Key(Text("an encoding", check=_codec), "of a text file; utf-8 if left out"),
-            "delimiter": Key(Text("one character", pattern=r"(?s:.)"), "what stands between cells"),
+            "delimiter": Key(Text("one character", check=_delimiter), "what stands between cells"),
             "skip_rows": Key(Whole(0, SKIPPED_ROWS_MAX), "rows before the heading or the data"),
             "footer": Key(Whole(0, SKIPPED_ROWS_MAX), "rows at the end that are no data"),
             "heading": Key(Flag(), "whether the first row names the columns"),

@@ -14,6 +14,9 @@ WORD_FORMATS: Final = ("iso", "epoch_s", "epoch_ms", "epoch_us", "excel")
 """Formats that are words; all others are patterns with % directives."""
 
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+ABBREVIATION_MAX: Final = 5
+"""The longest abbreviation of a zone, in letters."""
+
 _LONG: Final = "january|february|march|april|may|june|july|august|september|october|november|december"
 _OFFSET: Final = re.compile(r"[+-](0[0-9]|1[0-4]):[0-5][0-9]")
 
@@ -135,7 +138,8 @@ def check_zone(text: str) -> tuple[str, str] | None:
     """What is wrong with a zone's name, and what is right; None when it is one."""
     if text in zones() or _OFFSET.fullmatch(text):
         return None
-    near = closest(text, zones())
+    # An abbreviation is no typing mistake: IST is India's, Israel's and Ireland's, and close to MST.
+    near = "" if text.isupper() and len(text) <= ABBREVIATION_MAX else closest(text, zones())
     places = [zone for zone in zones() if zone.rpartition("/")[2].casefold() == text.casefold()]
     right = f"did you mean {min(places)}?" if places else near
     return f"{text!r} is no time zone of the IANA database", right or "right are names as Asia/Kolkata, or +05:30"

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from sources.files.errors import UnusableFileError
 from sources.files.opened import BATCH_ROWS, Findings, OpenedFile, row_numbers
-from wire.records import BadPathError, Digits, as_text, kind_of, steps, value_at
+from wire.records import BadPathError, Digits, MomentText, as_text, kind_of, steps, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -139,7 +139,7 @@ def _far_times(batch: pa.RecordBatch, coarse: pa.RecordBatch, names: Collection[
         fine = batch.column(name).cast(pa.int64()).to_pylist()
         rough = coarse.column(name).cast(pa.int64()).to_pylist()
         found[name] = [
-            None if one is None else _moment(one, 9) if one // 1000 == other else _moment(other, 6)
+            None if one is None else MomentText(_moment(one, 9) if one // 1000 == other else _moment(other, 6))
             for one, other in zip(fine, rough, strict=True)
         ]
     return found
@@ -166,7 +166,7 @@ def values(column: pa.Array) -> list[Any]:  # noqa: PLR0911 - one case a type
     if pa.types.is_timestamp(kind):
         zone = "Z" if kind.tz is not None else ""
         return [
-            None if one is None else _moment(one, _PER_SECOND[kind.unit]) + zone
+            None if one is None else MomentText(_moment(one, _PER_SECOND[kind.unit]) + zone)
             for one in column.cast(pa.int64()).to_pylist()
         ]
     if pa.types.is_time(kind):

@@ -267,6 +267,18 @@ def test_a_preview_shows_rejects_and_events(folder):
     assert "2 events, 0 set aside" in few.stdout
 
 
+def test_a_preview_reads_standard_input_and_says_which_file_it_cannot_open(folder):
+    name, config = "A", folder / "recon.yaml"
+    text = CONFIG.replace("path: a.csv", "path: '-'")
+    config.write_text(text)
+    arguments = ["source", "preview", name, "--config", str(config), "--json"]
+    done = CliRunner().invoke(build("source"), arguments, input=b"id,orig,amt,dc,ccy,at\n1,,5,C,EUR,1772366400\n")
+    assert [event["amount_minor"] for event in json.loads(done.stdout)["events"]] == [5]
+    config.write_text(CONFIG.replace("path: a.csv", "path: none.csv"))
+    done = recon("source", "preview", name, "--config", config)
+    assert (done.exit_code, done.stderr) == (2, f"recon: {folder / 'none.csv'}: No such file or directory\n")
+
+
 def test_up_refuses_a_configuration_that_the_pipeline_would_not_follow(folder, monkeypatch):
     monkeypatch.setenv("RECON_CONFIG", str(folder / "recon.yaml"))
     monkeypatch.setenv("RECON_STATE_DIR", str(folder / "state"))

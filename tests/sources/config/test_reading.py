@@ -74,6 +74,53 @@ def test_times_that_would_be_guesses_are_refused(time, told):
     assert any(told in line for line in problems(f"{HEAD}      A: {{topic: a, format: json, fields: {fields}}}\n"))
 
 
+SOURCE = (
+    "      A: {{{source}, fields: {{txn_id: {{{id}}}, amount: {{{amount}}}, currency: {{const: EUR}}, "
+    "status: {{const: SUCCESS}}, event_time: {{{time}}}}}}}\n"
+)
+PLACES = {"id": "path: a", "amount": "path: b, unit: major", "time": "path: c"}
+
+
+@pytest.mark.parametrize(
+    ("source", "places", "told"),
+    [
+        ("topic: a, format: json", {"id": "at: [0, 5]"}, "txn_id.at: means nothing for json"),
+        ("topic: a, format: avro", {"id": "column: 0"}, "txn_id.column: means nothing for avro"),
+        ("topic: a, format: json", {"id": "path: [a, b..c]"}, "txn_id.path[1]: a name is missing after the dot"),
+        ("path: a, format: jsonl", {"id": "path: $key"}, "'$key' is Kafka's, and the source reads files"),
+        ("path: a, format: fixed", {"id": "path: a"}, "'a' is a name, and rows of fixed width have none"),
+        ("path: a, format: fixed", {"id": "column: 1"}, "txn_id.column: means nothing for fixed"),
+        ("path: a, format: csv, heading: false", {}, "'a' is a heading, and there is none; right is column: N"),
+        ("path: a, format: csv", {"id": "at: [0, 5]"}, "txn_id.at: means nothing for csv"),
+        ("path: a, format: mt940", {"id": "column: 0"}, "txn_id.column: means nothing for mt940"),
+        ("path: a, format: csv", {"amount": "const: abc, unit: major"}, "amount.const: 'abc' is no amount"),
+        ("path: a, format: csv", {"time": "const: yesterday"}, "event_time.const: 'yesterday' is no time"),
+        ("path: a, format: csv, delimiter: '||'", {}, "'||' is no delimiter; right is one character"),
+        ("path: a, format: csv", {"time": "path: c, zone: IST"}, "IANA database; right are names as Asia/Kolkata"),
+    ],
+)
+def test_what_could_never_be_read_is_told(source, places, told):
+    text = HEAD + SOURCE.format(source=source, **{**PLACES, **places})
+    assert any(told in line and line.startswith("recon.yaml:5: ") for line in problems(text)), problems(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "places"),
+    [
+        ("topic: a, format: json", {"id": "path: $key", "amount": "const: '1.50', unit: major"}),
+        ("topic: a, format: json", {"amount": "path: b, unit: major, indicator: {path: c, debit: [a..b]}"}),
+        ("path: a, format: csv", {"id": "path: a..b", "amount": "column: 1, unit: major"}),
+        ("path: a, format: parquet", {"id": "column: 0"}),
+        ("path: a, format: csv, heading: false", {name: f"{'column: 0'}{place[7:]}" for name, place in PLACES.items()}),
+        ("path: a, format: fixed", {"id": "at: [0, 1]", "amount": "at: [1, 2], unit: major", "time": "at: [2, 9]"}),
+        ("topic: a, format: json", {"id": "path: a, values: {path: [b..c], at: [x]}"}),
+        ("topic: a, format: json", {"time": "const: '2026-03-01T12:00:00Z'"}),
+    ],
+)  # fmt: skip
+def test_what_can_be_read_is_taken(source, places):
+    assert parse(HEAD + SOURCE.format(source=source, **{**PLACES, **places}), "f").default.sources["A"].fields
+
+
 def test_tolerances_are_exact_decimals_of_major_units():
     rules = parse(
         HEAD + "      A: {topic: a}\n    rules: {match_window: 30s, time_tolerance: 3d, "

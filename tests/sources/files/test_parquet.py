@@ -61,6 +61,7 @@ def test_times_keep_every_digit(unit: str, count: int, text: str):
     file = opened(parquet(pa.table({"local": plain, "instant": zoned})), "parquet")
     assert column(file, "local") == [text]
     assert column(file, "instant") == [f"{text}Z"]
+    assert next(iter(file.batches())).kind("local").to_list() == ["datetime"]
 
 
 def test_int96_reaches_further_than_nanoseconds_do():
