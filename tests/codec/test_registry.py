@@ -44,7 +44,9 @@ class Registry:
         answer = self.answers[schema_id]
         if isinstance(answer, Exception):
             raise answer
-        return answer if isinstance(answer, SimpleNamespace) else SimpleNamespace(schema_str=answer, references=None)
+        if isinstance(answer, SimpleNamespace):
+            return answer
+        return SimpleNamespace(schema_type="AVRO", schema_str=answer, references=None)
 
     def get_version(self, subject, version):
         return SimpleNamespace(schema=self.get_schema((subject, version)))
@@ -103,7 +105,7 @@ def test_a_schema_that_could_never_be_ours_is_remembered(server, text):
 def refers(text, *subjects):
     """A registered schema that refers to others."""
     references = [SimpleNamespace(name=name, subject=name, version=1) for name in subjects]
-    return SimpleNamespace(schema_str=json.dumps(text), references=references)
+    return SimpleNamespace(schema_type="AVRO", schema_str=json.dumps(text), references=references)
 
 
 def with_type(name, kind):

@@ -8,7 +8,7 @@ identifies the record where no event_id is mapped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cluster.oracle.mapping import amounts, identities, texts, times
 from cluster.oracle.mapping.amounts import NotAnAmount
@@ -157,8 +157,9 @@ def _status(message: Message, fields: Fields) -> Status:
 def _event_time(message: Message, fields: Fields) -> int:
     arrival = message.record.arrival
     try:
-        text = texts.read(message, fields.event_time.value).text
-        stamp = None if text is None else times.milliseconds(text, fields.event_time, arrival)
+        found = texts.read(message, fields.event_time.value)
+        how = replace(fields.event_time, form="iso") if found.is_day else fields.event_time
+        stamp = None if found.text is None else times.milliseconds(found.text, how, arrival)
     except (NotATime, Unlisted) as error:
         raise Refused(DeadLetterReason.ABSURD_TIME, str(error)) from error
     if stamp is None or not EVENT_TIME_MIN_MS <= stamp <= arrival + EVENT_TIME_LEAD_MAX_MS:

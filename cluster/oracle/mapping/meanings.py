@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from datetime import date, time, timedelta
 
-from cluster.oracle.mapping.values import Number, of_unscaled
+from cluster.oracle.mapping.values import Day, Number, of_unscaled
 
 UNSCALED_BYTES_MAX = 1_024
 SCALE_MAX = 400
@@ -28,10 +28,10 @@ def decimal(unscaled: bytes, scale: int) -> Number:
     return of_unscaled(int.from_bytes(unscaled, "big", signed=True), scale)
 
 
-def day(days: int) -> str | Number:
+def day(days: int) -> Day | Number:
     """The date so many days after 1970-01-01; the number where no calendar has it, as PostgreSQL's infinity."""
     try:
-        return (EPOCH_DAY + timedelta(days=days)).isoformat()
+        return Day((EPOCH_DAY + timedelta(days=days)).isoformat())
     except OverflowError:
         return Number(str(days))
 

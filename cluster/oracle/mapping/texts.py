@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.oracle.mapping.configuration import Value
-from cluster.oracle.mapping.values import Number, text_of, value_at
+from cluster.oracle.mapping.values import Day, Number, text_of, value_at
 from cluster.oracle.records import LogRecord
 
 # White space of Unicode (property White_Space), which `trim` takes off.
@@ -48,10 +48,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A value's text, None when it is empty, and whether the record has a number there rather than a text."""
+    """A value's text, None when it is empty, and whether the record has a number or a date there rather than a text."""
 
     text: str | None
     is_number: bool = False
+    is_day: bool = False
 
 
 def read(message: Message, value: Value) -> Found:
@@ -74,7 +75,7 @@ def read(message: Message, value: Value) -> Found:
             text = value.otherwise or None
     if text is None:
         text = value.default or None
-    return Found(text, found.is_number)
+    return Found(text, found.is_number, found.is_day)
 
 
 def _first(message: Message, value: Value) -> Found:
@@ -82,7 +83,7 @@ def _first(message: Message, value: Value) -> Found:
         stands_there = message.at(path)
         text = _treated(text_of(stands_there), value)
         if text is not None:
-            return Found(text, isinstance(stands_there, Number))
+            return Found(text, isinstance(stands_there, Number), isinstance(stands_there, Day))
     return Found(None)
 
 

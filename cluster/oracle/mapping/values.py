@@ -24,6 +24,12 @@ class Number:
     text: str
 
 
+class Day(str):
+    """A date as ISO 8601 writes it, which the record has as a date: no format of a text says how to read it."""
+
+    __slots__ = ()
+
+
 def of_float(value: float) -> Number:
     """A binary floating-point number by the shortest text that reads back as itself, without an exponent."""
     text = repr(value)
