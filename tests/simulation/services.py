@@ -187,6 +187,8 @@ class SimLog(MemoryEventLog):
         wrong = {key: at for key, at in self._at.items() if self._is_other(key[0])}
         whole = self._at
         self._at = {key: at for key, at in whole.items() if key not in wrong}
+        stalled = self._world.stalled_until_us
+        self._at = {key: at for key, at in self._at.items() if stalled.get(key[0], 0) <= scheduler.now_us}
         if self._world.kafka_weather.is_down(scheduler):
             self._at = {}
         try:

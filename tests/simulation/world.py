@@ -21,6 +21,8 @@ import ray
 
 from actors import outbox, reader, remote, shard
 from actors.adapters.memory import MemoryBroker, MemoryCheckpoint, MemoryDatabase, MemoryRecord, MemoryRedis
+from actors.matching import decide as frames
+from actors.matching import state
 from actors.ports import Incarnation, TopicPartition
 from actors.reader import HALTED, PartitionReader, ReaderOptions
 from actors.readings import Readings
@@ -36,8 +38,19 @@ from schemas.errors import DeadLetterReason
 from schemas.events import Status
 from schemas.rules import RuleSet, Tolerance
 from tests.actors.workbench import A0
+from tests.simulation import plain_core
 from tests.simulation.checks import BrokenError, Checks, owner_of
-from tests.simulation.history import GRACE_MS, PROCESSES, SKEW_MS_MAX, SOURCES, Fault, History, Write
+from tests.simulation.history import (
+    GRACE_MS,
+    PROCESSES,
+    RULES_AGE_MS,
+    RULES_LEAD_MS,
+    SKEW_MS_MAX,
+    SOURCES,
+    Fault,
+    History,
+    Write,
+)
 from tests.simulation.ray_twin import Actor, Cluster, Handle, Named, plain_class
 from tests.simulation.scheduler import ACTIVE, Scheduler, Threading, Time
 from tests.simulation.services import (
@@ -54,10 +67,9 @@ from tests.simulation.services import (
 from wire.events import DECODED_SCHEMA, Decoded
 from wire.messages import Reject
 
-RULES_AGE_MS = 150  # in place of RULES_AGE_MS_MAX, so that a history need not last for a minute
-RULES_LEAD_MS = 2 * RULES_AGE_MS
 SETTLED_MS_MAX = 120_000  # of virtual time; what is not settled by then never will be
 STATE_DIR = Path("simulated")
+HARMLESS = ("clock_stepped",)  # what happens to a process and costs it nothing
 _PLAIN = {"shard": plain_class(remote.ShardActor), "reader": plain_class(remote.ReaderActor)}
 _SUPERVISOR = supervisor.Supervisor
 _WATCHED = supervisor.Watched
@@ -110,6 +122,7 @@ class World:
         self.broker = MemoryBroker({source.topic: [[] for _ in range(history.partitions)] for source in SOURCES})
         self.ledger_weather, self.spill_weather = Weather(), Weather()
         self.kafka_weather, self.registry_weather = Weather(), Weather()
+        self.stalled_until_us: dict[str, int] = {}  # topics that deliver nothing
         self.incarnations: dict[str, Incarnation] = {}
         self.bases: dict[tuple[str, int], dict[int, int]] = {}  # by topic and how often it was made
         self.made_ms: dict[TopicPartition, int] = {}  # of partitions that are not as old as the history
@@ -163,7 +176,11 @@ class World:
         """All services are well from now on, and the pipeline has to come to rest."""
         for weather in (self.ledger_weather, self.spill_weather, self.kafka_weather, self.registry_weather):
             weather.down_until_us = weather.slow_until_us = weather.answers_to_lose = 0
-        self.cluster.repeats = self.cluster.answers_to_lose = self.cluster.slow_until_us = 0
+        self.cluster.repeats = self.cluster.calls_to_lose = self.cluster.answers_to_lose = 0
+        self.cluster.slow_until_us = 0
+        self.stalled_until_us.clear()
+        for process in self.cluster.processes:
+            process.slow_until_us = 0
         self._until_us = self.scheduler.now_us + SETTLED_MS_MAX * 1_000
         self._look()
 
@@ -258,8 +275,8 @@ class World:
         task = self.scheduler.current
         assert task is not None
         assert task.process is not None
-        skew_ms = task.process.skew_ms
-        return lambda: A0 + self.scheduler.now_us // 1_000 + skew_ms
+        process = task.process
+        return lambda: A0 + self.scheduler.now_us // 1_000 + process.skew_ms
 
     def build_shard(self, key_groups: tuple[int, int], on_fault: Callable[[BaseException], None]) -> SimShard:
         history = self.history
@@ -395,8 +412,8 @@ class World:
     def _trouble(self, actor: Actor) -> str:
         return "" if actor.kind != "reader" or actor.instance is None else actor.instance.status()["trouble"]
 
-    def _rescale(self, shards: int) -> None:
-        """`recon down`, and `recon up` with another number of shards."""
+    def _rescale(self, shards: int, readers: int) -> None:
+        """`recon down`, and `recon up` with other numbers of shards and readers."""
         self.operating += 1
         try:
             with contextlib.suppress(ray.exceptions.RayError, ValueError):
@@ -404,7 +421,7 @@ class World:
                 self.cluster.get(handle.stop.remote(4.0), timeout=6.0)
             self._kill_all()
             self.scheduler.pause(self.scheduler.random.randrange(100_000))
-            self.shards = shards
+            self.shards, self.settings.readers = shards, readers
             self._start_supervisor()
         finally:
             self.operating -= 1
@@ -433,6 +450,9 @@ class World:
     def _spill_down(self, fault: Fault) -> None:
         self.spill_weather.down_until_us = self._until(fault)
 
+    def _spill_slow(self, fault: Fault) -> None:
+        self.spill_weather.slow_until_us = self._until(fault)
+
     def _spill_lost(self, _: Fault) -> None:
         self.redis.hashes.clear()
 
@@ -445,11 +465,20 @@ class World:
     def _kafka_down(self, fault: Fault) -> None:
         self.kafka_weather.down_until_us = self._until(fault)
 
+    def _kafka_slow(self, fault: Fault) -> None:
+        self.kafka_weather.slow_until_us = self._until(fault)
+
+    def _topic_stalled(self, fault: Fault) -> None:
+        self.stalled_until_us[SOURCES[fault.which].topic] = self._until(fault)
+
     def _registry_down(self, fault: Fault) -> None:
         self.registry_weather.down_until_us = self._until(fault)
 
     def _network_slow(self, fault: Fault) -> None:
         self.cluster.slow_until_us = self._until(fault)
+
+    def _calls_lost(self, fault: Fault) -> None:
+        self.cluster.calls_to_lose = fault.which
 
     def _answers_lost(self, fault: Fault) -> None:
         self.cluster.answers_to_lose = fault.which
@@ -464,7 +493,7 @@ class World:
 
     def _rescaled(self, fault: Fault) -> None:
         self.checks.every_result_is_told = False
-        self.scheduler.spawn(None, lambda: self._rescale(fault.which))
+        self.scheduler.spawn(None, lambda: self._rescale(fault.which, fault.value))
 
     def _all_killed(self, _: Fault) -> None:
         self.checks.every_result_is_told = False
@@ -480,7 +509,7 @@ class World:
             return
         actor = actors[fault.value % len(actors)]
         process = actor.process
-        self.checks.every_result_is_told &= kind != "shard"
+        self.checks.every_result_is_told &= kind != "shard" or fault.kind in HARMLESS
         match fault.kind:
             case "kill":
                 actor.lose(process, restart=True)
@@ -492,8 +521,12 @@ class World:
             case "cut_off":
                 process.frozen_until_us = self.scheduler.now_us + fault.value % 5 * 100_000
                 actor.lose(process, restart=True, cut_off=True)
+            case "process_slow":
+                process.slow_until_us = self._until(fault)
+            case "clock_stepped":
+                process.skew_ms = fault.value
 
-    _kill_in_steps = _freeze = _cut_off = _kill
+    _kill_in_steps = _freeze = _cut_off = _process_slow = _clock_stepped = _kill
 
     def _rules_switched(self, fault: Fault) -> None:
         if self.ledger_weather.is_down(self.scheduler):
@@ -586,6 +619,11 @@ def _decode(values: Sequence[bytes | None], lookup: Callable[[int], Any]) -> Dec
     return Decoded(pl.DataFrame(columns, schema=DECODED_SCHEMA), rejects)
 
 
+def _decide(*args: Any) -> pl.DataFrame:
+    """actors.matching.decide.decide, or the oracle's judge in its place."""
+    return (frames.decide if _world().history.whole_core else plain_core.decide)(*args)
+
+
 # -- the twins in their places -----------------------------------------------------------------------------------------
 
 _PRESENT: list[World] = []
@@ -658,6 +696,7 @@ def installed() -> Iterator[None]:
     """The twins in the place of what the engine's modules import."""
     present_ray = _Present(lambda: _world().cluster)
     replaced: list[tuple[Any, str, Any]] = [
+        (state, "decide", _decide),
         (shard, "time", Time),
         (shard, "threading", Threading),
         (shard, "RULES_AGE_MS_MAX", RULES_AGE_MS),
