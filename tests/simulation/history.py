@@ -74,22 +74,22 @@ class History:
         partitions = draw.choice([1, 1, 2])
         window_ms = draw.choice([100, 300, 500])
         length_ms = draw.choice([60, 150, 400, 900])
-        faults = tuple(sorted(_draw_faults(draw, length_ms + window_ms)))
+        spills, faults = _draw_faults(draw, length_ms + window_ms)
         return cls(
             seed=seed,
             shards=draw.choice([1, 1, 1, 1, 2]),
             readers=draw.choice([1, 1, 1, 2]),
             partitions=partitions,
-            window_ms=window_ms,
+            window_ms=500 if spills else window_ms,
             batch_rows_max=draw.choice([3, 10, 1_000]),
-            pending_rows_max=draw.choice([0, 2, 1_000]),
+            pending_rows_max=0 if spills else draw.choice([0, 2, 1_000]),
             spill_age_ms=draw.choice([0, 200, 60_000]),
-            check_age_ms=draw.choice([0, 200]),
+            check_age_ms=0 if spills else draw.choice([0, 200]),
             show_age_ms=draw.choice([0, 500]),
             tolerance_minor=draw.choice([0, 0, 2]),
             whole_core=draw.random() < WHOLE_CORE_SHARE,
             writes=tuple(_draw_writes(draw, partitions, length_ms, window_ms, _moments(faults))),
-            faults=faults,
+            faults=tuple(faults),
         )
 
     def without(self, writes: Sequence[Write] = (), faults: Sequence[Fault] = ()) -> History:
@@ -165,7 +165,7 @@ _NO = (0,)
 
 KINDS: dict[str, Kind] = {
     "kill": Kind(8, "a process ends and is started anew", _SHARDS_MOSTLY, _ANY_OF_THEM),
-    "kill_in_steps": Kind(10, "a process ends behind some step of its", _SHARDS_MOSTLY, _ANY_OF_THEM),
+    "kill_in_steps": Kind(5, "a process ends behind some step of its", _SHARDS_MOSTLY, _ANY_OF_THEM),
     "freeze": Kind(5, "a process stands still, maybe until replaced", _SHARDS_MOSTLY, (200, 900, 2_500, FOREVER_MS)),
     "cut_off": Kind(6, "a process is replaced and goes on beside its successor", _SHARDS_MOSTLY, _ANY_OF_THEM),
     "process_slow": Kind(3, "every step of a process takes long", _READERS_TOO, (200, 900)),
@@ -196,21 +196,47 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def _draw_faults(draw: random.Random, length_ms: int) -> Iterator[Fault]:
-    weights = [kind.weight for kind in KINDS.values()]
-    names = draw.choices(list(KINDS), weights=weights, k=draw.choice([1, 1, 2, 2, 3, 4]))
-    if "rules_switched" in names and draw.random() < 0.5:
-        names.append("ledger_down")  # then shards go on by the rules that they have
+# From a fault to the time at which a transaction best begins to meet it.
+_FROM_THEN_MS = {
+    "rules_switched": RULES_LEAD_MS,
+    **dict.fromkeys(("spill_lost", "spill_evicts", "spill_down", "spill_answers_lost"), -200),
+    "topic_recreated": -NEAR_MS // 2,
+}
+
+
+# Most histories have trouble of one theme, because kinds that work together are what is rarely foreseen.
+THEMES: tuple[Sequence[str], ...] = (
+    tuple(KINDS),
+    tuple(KINDS),
+    ("kill", "kill_in_steps", "freeze", "cut_off", "ledger_answers_lost", "ledger_slow", "rescaled", "all_killed"),
+    ("kill_in_steps", "calls_lost", "answers_lost", "sent_twice", "network_slow", "process_slow", "ledger_slow"),
+    ("spill_down", "spill_slow", "spill_lost", "spill_evicts", "spill_answers_lost", "kill_in_steps"),
+    ("rules_switched", "ledger_down", "ledger_slow", "kill_in_steps"),
+    ("topic_recreated", "kafka_retention", "partitions_added", "topic_stalled", "ledger_down", "kill_in_steps"),
+)
+_SPILLING = THEMES[4]
+
+
+def _draw_faults(draw: random.Random, length_ms: int) -> tuple[bool, list[Fault]]:
+    """Whether the set-up is to spill, and what goes wrong, in order."""
+    theme = draw.choice(THEMES)
+    names = draw.choices(theme, weights=[KINDS[name].weight for name in theme], k=draw.choice([1, 1, 2, 2, 3, 4]))
     at_ms = draw.randrange(20, length_ms + 300)
+    faults: list[Fault] = []
     for name in names:
         # Half of what goes wrong comes upon something else that does.
         at_ms = at_ms + draw.randrange(NEAR_MS) if draw.random() < 0.5 else draw.randrange(20, length_ms + 300)
-        yield Fault(at_ms, name, draw.choice(KINDS[name].which), draw.choice(KINDS[name].value))
+        faults.append(Fault(at_ms, name, draw.choice(KINDS[name].which), draw.choice(KINDS[name].value)))
+        # Where PostgreSQL is away, shards go on by the rules that they have, and have positions that it does not know.
+        if name in {"rules_switched", "topic_recreated"} and draw.random() < 0.4:
+            after_ms = draw.randrange(NEAR_MS) * (1 if name == "rules_switched" else -1)
+            faults.append(Fault(max(10, at_ms + after_ms), "ledger_down", 0, 900))
+    return theme is _SPILLING, sorted(faults)
 
 
 def _moments(faults: Sequence[Fault]) -> list[int]:
     """Times around which something may go wrong."""
-    return [one.at_ms + RULES_LEAD_MS if one.kind == "rules_switched" else one.at_ms for one in faults]
+    return [one.at_ms + _FROM_THEN_MS.get(one.kind, 0) for one in faults]
 
 
 def _draw_writes(
@@ -222,7 +248,18 @@ def _draw_writes(
         begin_ms = draw.randrange(length_ms)
         if draw.random() < 0.4:
             begin_ms = max(0, draw.choice(moments) + draw.randrange(-NEAR_MS, NEAR_MS))
-        written += _draw_transaction(draw, f"T{number}", begin_ms, partitions, window_ms)
+        told = list(_draw_transaction(draw, f"T{number}", begin_ms, partitions, window_ms))
+        written += told
+        if told and draw.random() < 0.1:  # at the very close, something else of a source, and something of this one
+            at_ms = min(one.at_ms for one in told) + window_ms
+            beside = told[0]._replace(at_ms=at_ms, delay_ms=0, source=draw.randrange(3), txn_id=f"T{number}'")
+            written += [beside, draw.choice(told)._replace(at_ms=at_ms + draw.randrange(-2, 1), delay_ms=0)]
+        if draw.random() < 0.2:  # long decided, and told again by everybody
+            again_ms = max(begin_ms + draw.randrange(900), draw.choice(moments) + draw.randrange(300))
+            written += [
+                one._replace(at_ms=again_ms + draw.randrange(30), event_id=f"{one.event_id}+", delay_ms=0)
+                for one in told
+            ]
     for _ in range(draw.choice([0, 0, 1, 2])):  # a producer's retry, seen elsewhere or later
         if written:
             one = draw.choice(written)
@@ -244,6 +281,7 @@ def _draw_transaction(
     draw: random.Random, txn_id: str, begin_ms: int, partitions: int, window_ms: int
 ) -> Iterator[Write]:
     honest = draw.random() < 0.5
+    status = draw.choice(["SUCCESS", "SUCCESS", "SUCCESS", "FAILED"])
     for source in range(len(SOURCES)):
         if draw.random() < (0.05 if honest else 0.25):
             continue
@@ -258,7 +296,7 @@ def _draw_transaction(
                 event_id=f"{'abc'[source]}{draw.randrange(2) if not honest else again}",
                 amount=100 if honest else draw.choice([100, 100, 100, 101, 105]),
                 currency="EUR" if draw.random() < 0.97 else "JPY",
-                status=draw.choice(["SUCCESS"] * 5 + ["PENDING", "REVERSED", "FAILED"]),
+                status=status if honest else draw.choice(["SUCCESS"] * 5 + ["PENDING", "REVERSED", "FAILED"]),
                 clock_ms=begin_ms + draw.randrange(3 if honest else 4),
             )
 

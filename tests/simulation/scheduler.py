@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
+STEPS_MAX = 10_000  # of one history; most have two hundred
 SLOW_STEP_US = 30_000  # what a step of a slow process takes longer, at most
 
 
@@ -84,7 +85,7 @@ class Worker(threading.Thread):
 class Scheduler:
     """Runs the tasks of one history."""
 
-    def __init__(self, seed: int, steps_max: int = 60_000) -> None:
+    def __init__(self, seed: int, steps_max: int = STEPS_MAX) -> None:
         self.random = random.Random(seed)
         self.now_us = 0
         self.current: Task | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from schemas.audit import GENESIS
 from schemas.errors import DeadLetterReason
 from schemas.events import Status
 from schemas.rules import RuleSet, Tolerance
+from schemas.verdicts import Verdict
 from tests.actors.workbench import A0
 from tests.simulation import plain_core
 from tests.simulation.checks import BrokenError, Checks, owner_of
@@ -68,9 +70,12 @@ from wire.events import DECODED_SCHEMA, Decoded
 from wire.messages import Reject
 
 SETTLED_MS_MAX = 120_000  # of virtual time; what is not settled by then never will be
+PATIENCE_US = 5_000_000  # a supervisor that stands still for longer is noticed: its snapshots are missing
+TOLD_MS_MAX = 3_000  # from then on to every result being told
 STATE_DIR = Path("simulated")
 HARMLESS = ("clock_stepped",)  # what happens to a process and costs it nothing
 _PLAIN = {"shard": plain_class(remote.ShardActor), "reader": plain_class(remote.ReaderActor)}
+_NONE_DECODED = pl.DataFrame(schema=DECODED_SCHEMA)
 _SUPERVISOR = supervisor.Supervisor
 _WATCHED = supervisor.Watched
 
@@ -130,6 +135,7 @@ class World:
         self.sealed: set[str] = set()
         self.verdicts_at_retention: dict[str, dict[str, Any]] = {}
         self.checks = Checks(self)
+        self.tally: Counter[str] = Counter()  # what happened, by the names of tests.simulation.happened
         self.shards = history.shards
         self.operating = 0  # operators at work
         self.to_come = len(history.writes) + len(history.faults)
@@ -141,6 +147,22 @@ class World:
             heartbeat_timeout_ms=1_500,
             discovery_interval_ms=500,
         )
+
+    def happened(self) -> Counter[str]:
+        """How often each thing happened: what went wrong, what came of it, and what was written."""
+        found = self.tally + Counter(fault.kind for fault in self.history.faults)
+        for flush in self.database.flushes:
+            found["redelivery"] += len(flush.redeliveries)
+            found["revised"] += len(flush.revised)
+            found["dead_letter"] += len(flush.dead_letters)
+            found["shown_open"] += len(flush.replacing) - int(flush.replacing["final"].sum())
+        for row in self.database.results.values():
+            found["matched"] += row["verdict"] == Verdict.MATCHED
+            found["mismatched"] += row["verdict"] == Verdict.MISMATCHED
+            found["missing"] += row["missing"] > 0
+            found["late"] += row["late"] > 0
+            found["by_later_rules"] += row["rules_version"] > 1
+        return found
 
     def trace(self) -> tuple[Any, ...]:
         """What tells one play from another: steps, time, and everything that was committed."""
@@ -197,6 +219,9 @@ class World:
     def _end(self) -> None:
         if self._why_unsettled():
             self._look()
+        elif self.checks.untold() and self.scheduler.now_us < self._until_us:
+            self._until_us = min(self._until_us, self.scheduler.now_us + TOLD_MS_MAX * 1_000)
+            self.scheduler.after(150_000, self._end)
         else:
             self.scheduler.finish()
 
@@ -310,6 +335,8 @@ class World:
             fault,
             self.clock(),
         )
+        one.tally = self.tally
+        self.tally["taken_over"] += one._claim.epoch > 1
         made.append(one)
         return one
 
@@ -392,7 +419,10 @@ class World:
     # -- operators -----------------------------------------------------------------------------------------------------
 
     def _operate(self) -> None:
-        """Accept topics that readers halt for, as `recon topics accept` does."""
+        """What people do: accept topics that readers halt for, and replace a supervisor that hangs for good."""
+        chief = self.cluster.actors.get("supervisor")
+        if chief is not None and chief.process.frozen_until_us > self.scheduler.now_us + PATIENCE_US:
+            chief.lose(chief.process, restart=True, cut_off=True)
         if not any(self._trouble(actor).startswith(HALTED) for actor in list(self.cluster.actors.values())):
             return
         rows = self.database.checkpoints.values()
@@ -410,7 +440,7 @@ class World:
                 self.bases[topic, made] = bases
 
     def _trouble(self, actor: Actor) -> str:
-        return "" if actor.kind != "reader" or actor.instance is None else actor.instance.status()["trouble"]
+        return "" if actor.kind != "reader" or actor.instance is None else actor.instance._reader._trouble
 
     def _rescale(self, shards: int, readers: int) -> None:
         """`recon down`, and `recon up` with other numbers of shards and readers."""
@@ -603,20 +633,23 @@ def _decode(values: Sequence[bytes | None], lookup: Callable[[int], Any]) -> Dec
     lookup(1)
     world = _world()
     rows = [(row, world.records[int.from_bytes(value[1:], "big")].write) for row, value in enumerate(values) if value]
-    columns: dict[str, list[Any]] = {
-        "row": [row for row, _ in rows],
-        "event_id": [write.event_id for _, write in rows],
-        "txn_id": [write.txn_id for _, write in rows],
-        "source": [write.source for _, write in rows],
-        "amount_minor": [write.amount for _, write in rows],
-        "currency": [write.currency for _, write in rows],
-        "status": [Status[write.status].value for _, write in rows],
-        "event_time": [A0 + write.clock_ms for _, write in rows],
-        "account_id": ["ACC"] * len(rows),
-        "original_txn_id": [None] * len(rows),
-    }
+    plain = [
+        {
+            "row": row,
+            "event_id": write.event_id,
+            "txn_id": write.txn_id,
+            "source": write.source,
+            "amount_minor": write.amount,
+            "currency": write.currency,
+            "status": Status[write.status].value,
+            "event_time": A0 + write.clock_ms,
+            "account_id": "ACC",
+            "original_txn_id": None,
+        }
+        for row, write in rows
+    ]
     rejects = [Reject(row, DeadLetterReason.NOT_FRAMED, "") for row, value in enumerate(values) if not value]
-    return Decoded(pl.DataFrame(columns, schema=DECODED_SCHEMA), rejects)
+    return Decoded(pl.DataFrame(plain, schema=DECODED_SCHEMA) if plain else _NONE_DECODED, rejects)
 
 
 def _decide(*args: Any) -> pl.DataFrame:
