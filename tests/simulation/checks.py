@@ -152,6 +152,9 @@ class Checks:
             where = (*key, offset)
             if record.write.marker:
                 continue
+            if world.passed_over(record):
+                must(where not in stored and where not in letters, f"{where} is of no configured topic at its arrival")
+                continue
             if record.write.damaged:
                 must(where in letters or record.may_be_lost, f"the damaged record {where} was not set aside")
                 known.add(where)
@@ -234,6 +237,7 @@ class Checks:
                     and row["missing"] >> write.source & 1
                     and record.stamp_ms <= expected.close
                     and not record.may_be_lost
+                    and not self._world.passed_over(record)
                 ),
                 f"{SOURCES[write.source].name} was called missing in {row['txn_id']}",
             )

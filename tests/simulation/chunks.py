@@ -14,7 +14,7 @@ from tests.simulation.quiet import SAID, quiet
 from tests.simulation.shorten import shorten
 from tests.simulation.world import installed, played
 
-HANGS_AFTER_S = 120.0  # a play that takes so long of real time never ends
+HANGS_AFTER_S = 60.0  # a play that takes so long of real time never ends
 
 
 @dataclass

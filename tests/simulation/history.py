@@ -193,12 +193,14 @@ KINDS: dict[str, Kind] = {
     "answers_lost": Kind(4, "calls are carried out, and their answers get lost", _TIMES, _NO),
     "sent_twice": Kind(5, "a batch arrives twice", _TIMES, _NO),
     "rules_switched": Kind(6, "other rules are in force from some time on", (200, 450, 900), range(4)),
+    "mapping_switched": Kind(4, "a topic is read no more from some time on, or again", _ANY_SOURCE, _NO),
 }
 
 
 # From a fault to the time at which a transaction best begins to meet it.
 _FROM_THEN_MS = {
     "rules_switched": RULES_LEAD_MS,
+    "mapping_switched": RULES_LEAD_MS,
     **dict.fromkeys(("spill_lost", "spill_evicts", "spill_down", "spill_answers_lost"), -200),
     "topic_recreated": -NEAR_MS // 2,
 }
@@ -211,7 +213,7 @@ THEMES: tuple[Sequence[str], ...] = (
     ("kill", "kill_in_steps", "freeze", "cut_off", "ledger_answers_lost", "ledger_slow", "rescaled", "all_killed"),
     ("kill_in_steps", "calls_lost", "answers_lost", "sent_twice", "network_slow", "process_slow", "ledger_slow"),
     ("spill_down", "spill_slow", "spill_lost", "spill_evicts", "spill_answers_lost", "kill_in_steps"),
-    ("rules_switched", "ledger_down", "ledger_slow", "kill_in_steps"),
+    ("rules_switched", "mapping_switched", "ledger_down", "ledger_slow", "kill_in_steps"),
     ("topic_recreated", "kafka_retention", "partitions_added", "topic_stalled", "ledger_down", "kill_in_steps"),
 )
 _SPILLING = THEMES[4]
@@ -228,8 +230,8 @@ def _draw_faults(draw: random.Random, length_ms: int) -> tuple[bool, list[Fault]
         at_ms = at_ms + draw.randrange(NEAR_MS) if draw.random() < 0.5 else draw.randrange(20, length_ms + 300)
         faults.append(Fault(at_ms, name, draw.choice(KINDS[name].which), draw.choice(KINDS[name].value)))
         # Where PostgreSQL is away, shards go on by the rules that they have, and have positions that it does not know.
-        if name in {"rules_switched", "topic_recreated"} and draw.random() < 0.4:
-            after_ms = draw.randrange(NEAR_MS) * (1 if name == "rules_switched" else -1)
+        if name in {"rules_switched", "mapping_switched", "topic_recreated"} and draw.random() < 0.4:
+            after_ms = draw.randrange(NEAR_MS) * (-1 if name == "topic_recreated" else 1)
             faults.append(Fault(max(10, at_ms + after_ms), "ledger_down", 0, 900))
     return theme is _SPILLING, sorted(faults)
 

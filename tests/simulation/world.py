@@ -26,7 +26,7 @@ from actors.matching import decide as frames
 from actors.matching import state
 from actors.ports import Incarnation, TopicPartition
 from actors.reader import HALTED, PartitionReader, ReaderOptions
-from actors.readings import Readings
+from actors.readings import Reading, Readings
 from actors.remote import RayShard
 from actors.shard import ShardOptions
 from cluster import supervisor
@@ -36,7 +36,7 @@ from cluster.oracle.judge import Seen
 from cluster.wiring import shard_name
 from schemas.audit import GENESIS
 from schemas.errors import DeadLetterReason
-from schemas.events import Status
+from schemas.events import SourceSpec, Status
 from schemas.rules import RuleSet, Tolerance
 from schemas.verdicts import Verdict
 from tests.actors.workbench import A0
@@ -127,6 +127,7 @@ class World:
         self.broker = MemoryBroker({source.topic: [[] for _ in range(history.partitions)] for source in SOURCES})
         self.ledger_weather, self.spill_weather = Weather(), Weather()
         self.kafka_weather, self.registry_weather = Weather(), Weather()
+        self.readings = [Reading.built_in(SOURCES, self.lookup)]
         self.stalled_until_us: dict[str, int] = {}  # topics that deliver nothing
         self.incarnations: dict[str, Incarnation] = {}
         self.bases: dict[tuple[str, int], dict[int, int]] = {}  # by topic and how often it was made
@@ -375,13 +376,23 @@ class World:
             ),
             SOURCES,
             SimLog(self),
-            lambda: Readings.built_in(SOURCES, self.lookup),
+            self.ask_readings,
             [RayShard(shard_name(start), start, stop) for start, stop in ranges],
             self.clock(),
             incarnations=functools.partial(ask_incarnations, self),
         )
 
-    def prepare(self, shards: int) -> list[tuple[int, int]]:
+    def ask_sources(self) -> Sequence[SourceSpec]:
+        """cluster.wiring.sources_of on the twin. Raises StoreUnavailableError while the ledger is down."""
+        SimLedger(self).rule_sets()
+        return SOURCES
+
+    def ask_readings(self) -> Readings:
+        """cluster.reading_versions.LedgerReadings on the twin. Raises StoreUnavailableError with the ledger down."""
+        SimLedger(self).rule_sets()
+        return Readings(self.readings)
+
+    def prepare(self, shards: int, is_running: Callable[[int], bool]) -> list[tuple[int, int]]:
         """cluster.layout.prepare on the twin."""
         SimLedger(self).rule_sets()  # raises while the ledger is down
         rows = dict(sorted(self.database.checkpoints.items()))
@@ -392,6 +403,8 @@ class World:
         if not rows:
             self.database.checkpoints = {start: MemoryCheckpoint(stop, audit_hash=GENESIS) for start, stop in want}
             return want
+        if any(is_running(start) for start in rows):
+            return have
         positions = [row.positions for row in rows.values()]
         if any(other != positions[0] for other in positions):
             return have
@@ -576,6 +589,31 @@ class World:
             )
         )
 
+    def _mapping_switched(self, fault: Fault) -> None:
+        """From some time on the configuration names one topic less, or that one again. The rules know nothing of it."""
+        if self.ledger_weather.is_down(self.scheduler):
+            self.scheduler.after(100_000, lambda: self._mapping_switched(fault))
+            return
+        latest = self.readings[-1]
+        topic = SOURCES[fault.which].topic
+        named = {name: one for name, one in self.readings[0].canonical.items() if name != topic}
+        begins_ms = A0 + self.scheduler.now_us // 1_000 + RULES_LEAD_MS
+        self.readings.append(
+            replace(
+                latest,
+                canonical=named if topic in latest.canonical else self.readings[0].canonical,
+                version=latest.version + 1,
+                effective_from_ms=max(begins_ms, latest.effective_from_ms + 1),
+            )
+        )
+
+    def passed_over(self, record: Record) -> bool:
+        """Whether the configuration at a record's arrival does not name its topic."""
+        in_force = max(
+            (one for one in self.readings if one.effective_from_ms <= record.stamp_ms), key=lambda one: one.version
+        )
+        return SOURCES[record.write.source].topic not in in_force.canonical
+
     def _kafka_retention(self, fault: Fault) -> None:
         """Kafka drops what is oldest, read or not."""
         topic = SOURCES[fault.which].topic
@@ -676,9 +714,6 @@ class _Endpoints:
     def load(cls, _: Path) -> _Endpoints:
         return cls()
 
-    def source_specs(self) -> Any:
-        return SOURCES
-
 
 class _Snapshots:
     """The Redis client that the supervisor tells its snapshots to."""
@@ -736,6 +771,7 @@ def installed() -> Iterator[None]:
         (outbox, "threading", Threading),
         (reader, "time", Time),
         (reader, "threading", Threading),
+        (reader, "RULES_AGE_MS_MAX", RULES_AGE_MS),
         (reader, "decode_batch", _decode),
         (reader, "validate", lambda decoded, *_: decoded),
         (remote, "time", Time),
@@ -754,7 +790,8 @@ def installed() -> Iterator[None]:
         (supervisor, "connect", lambda *_: _Snapshots()),
         (supervisor, "configure_logs", lambda *_: None),
         (supervisor, "KafkaEventLog", lambda *_: SimLog(_world())),
-        (supervisor, "prepare", lambda _, __, shards: _world().prepare(shards)),
+        (supervisor, "prepare", lambda _, __, shards, is_running: _world().prepare(shards, is_running)),
+        (supervisor, "sources_of", lambda _: _world().ask_sources()),
         (supervisor, "remember", lambda _, topic_ids, __: _world().remember(topic_ids)),
         (supervisor, "named", _named),
         (supervisor, "build_shard", _build_shard),
