@@ -8,6 +8,8 @@ PACKAGES := cluster actors api producers sources wire schemas
 
 # Options of single targets, for example: make demo DEMO_SECONDS=60
 DEMO_SECONDS ?=
+HISTORIES ?= 1000
+SEED ?= 1
 # Tests run in random order; CI has one order of its own, so that what fails there can be run again as it was.
 PYTEST_ARGS ?= $(if $(CI),--randomly-seed=674981936)
 
@@ -46,6 +48,11 @@ test: setup-dev lint ## Run every check and every test, as CI does
 .PHONY: test-quick
 test-quick: setup-dev ## Run the tests that need no service
 	$(PYTHON_BIN) -m pytest -m "not stack and not browser" $(PYTEST_ARGS)
+
+.PHONY: simulate
+simulate: setup-dev ## Play the engine under a seeded scheduler, then bugs planted in it (HISTORIES=1000 SEED=1)
+	$(PYTHON_BIN) -m tests.simulation --histories $(HISTORIES) --seed $(SEED)
+	$(PYTHON_BIN) -m tests.simulation.mutants
 
 .PHONY: lint
 lint: setup-dev ## Check import directions, style and types

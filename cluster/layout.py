@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -37,12 +37,18 @@ def split_key_groups(shards: int) -> list[KeyGroupRange]:
     return list(itertools.pairwise(bounds))
 
 
-async def prepare(connect_kwargs: dict[str, Any], sources: Sequence[SourceSpec], shards: int) -> list[KeyGroupRange]:
+async def prepare(
+    connect_kwargs: dict[str, Any],
+    sources: Sequence[SourceSpec],
+    shards: int,
+    is_running: Callable[[int], bool] = lambda _key_group_from: False,
+) -> list[KeyGroupRange]:
     """Store sources and ranges; give the ranges to run with.
 
     When the number of shards changed, the ranges are laid out anew, which needs every old range at the same position
     (as `recon down` leaves them). After a crash they may differ: then the old ranges are kept for this run, and the
-    next clean stop makes the change possible. Raises SourceRenamedError.
+    next clean stop makes the change possible. So they are while a shard runs (`is_running` by its first key group): it
+    would be fenced, and could never claim its range again. Raises SourceRenamedError.
     """
     connection = await asyncpg.connect(**connect_kwargs)
     try:
@@ -62,6 +68,9 @@ async def prepare(connect_kwargs: dict[str, Any], sources: Sequence[SourceSpec],
                 for start, stop in want:
                     await connection.execute(_SQL["put_range"], start, stop, 0, 1, 1, "{}")
                 return want
+            if any(is_running(start) for start, _ in have):
+                _log.warning("layout_kept", have=have, want=want, reason="shards are running; stop cleanly once")
+                return have
             positions = [orjson.loads(row["positions"]) for row in rows]
             if any(other != positions[0] for other in positions):
                 _log.warning("layout_kept", have=have, want=want, reason="positions differ; stop cleanly once")

@@ -30,7 +30,7 @@ from actors.adapters.kafka import KafkaEventLog
 from actors.adapters.redis import connect
 from actors.ports import TopicPartition
 from actors.reader import partitions_by_reader
-from actors.remote import ReaderActor, ShardActor, named
+from actors.remote import NAMESPACE, ReaderActor, ShardActor, named
 from cluster.endpoints import Endpoints
 from cluster.layout import KeyGroupRange, prepare
 from cluster.log_topics import remember
@@ -153,7 +153,7 @@ class Supervisor:
 
     def _prepare(self) -> list[KeyGroupRange]:
         kwargs = self._endpoints.postgres.connect_kwargs("app")
-        return asyncio.run(prepare(kwargs, self._sources, self._settings.shards))
+        return asyncio.run(prepare(kwargs, self._sources, self._settings.shards, _is_running))
 
     def _remember_topics(self) -> None:
         """Keep the ids of topics with their positions, so that a topic that is made anew is noticed."""
@@ -372,3 +372,12 @@ class Supervisor:
             pipe.execute()
         except redis.RedisError as error:
             self._log.warning("snapshot_not_told", error=str(error))
+
+
+def _is_running(key_group_from: int) -> bool:
+    """Whether there is a shard of these key groups. A supervisor that was restarted finds its shards at work."""
+    try:
+        ray.get_actor(shard_name(key_group_from), namespace=NAMESPACE)
+    except ValueError:
+        return False
+    return True

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from actors.matching.frames import EVENT_SCHEMA, RESULT_SCHEMA, empty
+from actors.matching.frames import NO_EVENTS, NO_RESULTS, RESULT_SCHEMA, empty
 from actors.matching.state import PENDING_SCHEMA, SPILL_BUCKET_MS
 from actors.ports import (
     AlreadyDecidedError,
@@ -42,6 +42,8 @@ from schemas.events import SourceSpec
 from schemas.rules import RuleSet
 
 _NOTHING_CHANGED: Final = empty({**RESULT_SCHEMA, "decided_at": pl.Int64()})
+_NOTHING_SHOWN: Final = empty({"txn_id": pl.String(), "breaks": pl.Int16()})
+_NOTHING_SPILLED: Final = empty(PENDING_SCHEMA)
 TxnKey = tuple[int, str]  # key group, txn_id
 Place = tuple[int, int]  # key group, seq
 
@@ -131,19 +133,17 @@ class MemoryLedger:
                 if place[0] in mine and place[1] >= claim.low_seq and place not in held | set(database.redeliveries)
             ]
             shown = [
-                (txn_id, row["breaks"])
+                {"txn_id": txn_id, "breaks": row["breaks"]}
                 for (key_group, txn_id), row in database.results.items()
                 if key_group in mine and not row["final"]
             ]
-        return _frame(rows, EVENT_SCHEMA), pl.DataFrame(
-            shown, schema={"txn_id": pl.String, "breaks": pl.Int16}, orient="row"
-        )
+        return _frame(rows, NO_EVENTS), _frame(shown, _NOTHING_SHOWN)
 
     def decided(self, txns: pl.DataFrame) -> pl.DataFrame:
         """See actors.ports.Ledger."""
         with self._up() as database:
             found = [database.results.get(key) for key in _keys(txns)]
-        return _frame([row for row in found if row is not None and row["final"]], RESULT_SCHEMA)
+        return _frame([row for row in found if row is not None and row["final"]], NO_RESULTS)
 
     def events_of(self, results: pl.DataFrame) -> pl.DataFrame:
         """See actors.ports.Ledger."""
@@ -151,7 +151,7 @@ class MemoryLedger:
         places = [(group, seq) for group, of in zip(groups, seqs, strict=True) for seq in of]
         with self._up() as database:
             found = [database.events[place] for place in places if place in database.events]
-        return _frame(found, EVENT_SCHEMA)
+        return _frame(found, NO_EVENTS)
 
     def flush(self, flush: Flush, sources: Sequence[SourceSpec], now_ms: int) -> Flushed:
         """See actors.ports.Ledger. Raises WrittenTwiceError for what would be a bug of the caller."""
@@ -253,9 +253,10 @@ def _letter_key(letter: DeadLetter) -> tuple[int, str, int, int]:
     return letter.key_group, letter.topic, letter.partition, letter.offset
 
 
-def _frame(rows: Sequence[Mapping[str, Any]], schema: dict[str, pl.DataType]) -> pl.DataFrame:
+def _frame(rows: Sequence[Mapping[str, Any]], like: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the columns of the frame `like`, which is empty."""
     return (
-        pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema) if rows else empty(schema)
+        pl.DataFrame([{name: row[name] for name in like.columns} for row in rows], schema=like.schema) if rows else like
     )
 
 
@@ -294,7 +295,7 @@ class MemorySpill:
     def take(self, hits: Mapping[int, Sequence[str]], buckets: Sequence[int]) -> pl.DataFrame:
         """See actors.ports.SpillStore."""
         self._server.answer()
-        found: list[pl.DataFrame] = [empty(PENDING_SCHEMA)]
+        found: list[pl.DataFrame] = [_NOTHING_SPILLED]
         for bucket, txn_ids in hits.items():
             fields = self._server.hashes.get(f"{self._prefix}{bucket}", {})
             found += [fields.pop(txn_id) for txn_id in txn_ids if txn_id in fields]

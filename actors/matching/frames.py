@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import polars as pl
@@ -58,6 +59,7 @@ RESULT_SCHEMA: Final[dict[str, pl.DataType]] = {
 _LETTER: Final = pl.Enum(list(STATUS_LETTERS))
 
 
+@functools.cache
 def leg_columns() -> tuple[pl.Expr, pl.Expr]:
     """`bit` (1 << source) and `leg` (the packed leg, schemas.verdicts); computed once per event, then carried."""
     leg = pl.concat_str(
@@ -71,6 +73,7 @@ def leg_columns() -> tuple[pl.Expr, pl.Expr]:
     return source_bit().alias("bit"), leg.alias("leg")
 
 
+@functools.cache
 def source_bit() -> pl.Expr:
     """1 << source: its place in a mask of sources."""
     return pl.lit(1, pl.Int32) * pl.lit(2, pl.Int32).pow(pl.col("source")).cast(pl.Int32)

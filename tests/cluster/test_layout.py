@@ -7,7 +7,7 @@ import pytest
 
 from actors.adapters.postgres import PostgresLedger
 from cluster.layout import prepare, set_first_rules
-from schemas.events import DEFAULT_SOURCES, SourceSpec
+from schemas.events import DEFAULT_SOURCES, KEY_GROUPS, SourceSpec
 
 pytestmark = pytest.mark.stack
 
@@ -38,3 +38,14 @@ async def test_an_optional_source_is_not_expected_by_the_first_rules_until_somet
     await connection.close()
     await set_first_rules(owner, 9_000, DEFAULT_SOURCES)
     assert rules_of(fresh_db) == rules
+
+
+async def test_the_ranges_stay_as_they_are_while_a_shard_runs(fresh_db):
+    """A supervisor that is restarted finds its shards at work, and others may be wanted by now."""
+    app = fresh_db.connect_kwargs("app")
+    two = await prepare(app, DEFAULT_SOURCES, 2)
+    assert two == [(0, KEY_GROUPS // 2), (KEY_GROUPS // 2, KEY_GROUPS)]
+    asked = []
+    assert await prepare(app, DEFAULT_SOURCES, 1, lambda start: asked.append(start) or start > 0) == two
+    assert asked == [0, KEY_GROUPS // 2]
+    assert await prepare(app, DEFAULT_SOURCES, 1, lambda _: False) == [(0, KEY_GROUPS)]

@@ -2,36 +2,62 @@
 
 from __future__ import annotations
 
+import faulthandler
 import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from tests.simulation.happened import SAID as WORTH_TELLING
 from tests.simulation.history import History
-from tests.simulation.quiet import quiet
+from tests.simulation.quiet import SAID, quiet
 from tests.simulation.shorten import shorten
-from tests.simulation.world import installed, play
+from tests.simulation.world import installed, played
+
+HANGS_AFTER_S = 60.0  # a play that takes so long of real time never ends
 
 
-def play_all(chunk: tuple[range, bool]) -> tuple[int, float, str, int]:
-    """How many were played, seconds of CPU for those that held, what is to be told, and how many failed."""
-    seeds, show = chunk
+@dataclass
+class Told:
+    """What came of some histories: how many, CPU of those that held, what is to be printed, how many failed."""
+
+    histories: int = 0
+    cpu_s: float = 0.0
+    text: str = ""
+    failed: int = 0
+    happened: Counter[str] = field(default_factory=Counter)
+
+
+def play_all(histories: Sequence[History], *, show: bool) -> Told:
+    """Play these. A history that hangs ends the process, with a trace of every thread."""
     quiet()
-    told: list[str] = []
-    failed, cpu_s = 0, 0.0
+    told = Told(len(histories))
+    lines: list[str] = []
+    SAID.clear()
     with installed():
-        for seed in seeds:
-            history = History.of(seed)
+        for history in histories:
             if show:
-                told.append(history.in_words())
+                lines.append(history.in_words())
+            faulthandler.dump_traceback_later(HANGS_AFTER_S, exit=True)
             began_s = time.process_time()
-            error = play(history)
-            cpu_s += time.process_time() - began_s
-            if error is None:
-                continue
-            failed += 1
-            short, why = shorten(history)
-            told += [
-                f"history {seed} does not hold: {type(error).__name__}: {error}",
-                f"shortened to {len(short.writes)} writes and {len(short.faults)} faults: {type(why).__name__}: {why}",
-                short.in_words(),
-                f"again: python -m tests.simulation --histories 1 --seed {seed}",
-            ]
-    return len(seeds), cpu_s, "".join(f"{line}\n" for line in told), failed
+            world, error = played(history)
+            told.cpu_s += time.process_time() - began_s
+            faulthandler.cancel_dump_traceback_later()
+            told.happened += world.happened()
+            if error is not None:
+                told.failed += 1
+                lines += _failure(history, error)
+    told.happened += Counter({name: count for name, count in SAID.items() if name in WORTH_TELLING})
+    told.text = "".join(f"{line}\n" for line in lines)
+    return told
+
+
+def _failure(history: History, error: BaseException) -> list[str]:
+    short, why = shorten(history)
+    return [
+        f"history {history.seed} does not hold: {type(error).__name__}: {error}",
+        f"  again: python -m tests.simulation --histories 1 --seed {history.seed}",
+        f"shortened to {len(short.writes)} writes and {len(short.faults)} faults: {type(why).__name__}: {why}",
+        short.in_words(),
+        f"  again: python -m tests.simulation --replay '{short.to_json()}'",
+    ]

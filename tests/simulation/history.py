@@ -2,10 +2,13 @@
 
 `History.of(seed)` draws one. All times are milliseconds after the beginning. The same history and seed play the same
 way each time, and a history from which something was taken out is a history too: that is how one is shortened.
+`to_json` gives one as text, `from_json` reads it back.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +19,7 @@ from schemas.events import DEFAULT_SOURCES
 SOURCES = DEFAULT_SOURCES
 BAD_SOURCE = -1
 PROCESSES = ("shard", "reader", "supervisor")
+WHOLE_CORE_SHARE = 0.15  # of histories; the rules of a match have generated tests of their own in tests/matching
 
 
 class Write(NamedTuple):
@@ -59,6 +63,7 @@ class History:
     check_age_ms: int
     show_age_ms: int
     tolerance_minor: int
+    whole_core: bool  # the rules of a match by the engine's own frames, else by tests.simulation.plain_core
     writes: tuple[Write, ...]
     faults: tuple[Fault, ...]
 
@@ -69,20 +74,22 @@ class History:
         partitions = draw.choice([1, 1, 2])
         window_ms = draw.choice([100, 300, 500])
         length_ms = draw.choice([60, 150, 400, 900])
+        spills, faults = _draw_faults(draw, length_ms + window_ms)
         return cls(
             seed=seed,
             shards=draw.choice([1, 1, 1, 1, 2]),
             readers=draw.choice([1, 1, 1, 2]),
             partitions=partitions,
-            window_ms=window_ms,
+            window_ms=500 if spills else window_ms,
             batch_rows_max=draw.choice([3, 10, 1_000]),
-            pending_rows_max=draw.choice([0, 2, 1_000]),
+            pending_rows_max=0 if spills else draw.choice([0, 2, 1_000]),
             spill_age_ms=draw.choice([0, 200, 60_000]),
-            check_age_ms=draw.choice([0, 200]),
+            check_age_ms=0 if spills else draw.choice([0, 200]),
             show_age_ms=draw.choice([0, 500]),
             tolerance_minor=draw.choice([0, 0, 2]),
-            writes=tuple(_draw_writes(draw, partitions, length_ms, window_ms)),
-            faults=tuple(sorted(_draw_faults(draw, length_ms + window_ms))),
+            whole_core=draw.random() < WHOLE_CORE_SHARE,
+            writes=tuple(_draw_writes(draw, partitions, length_ms, window_ms, _moments(faults))),
+            faults=tuple(faults),
         )
 
     def without(self, writes: Sequence[Write] = (), faults: Sequence[Fault] = ()) -> History:
@@ -93,11 +100,28 @@ class History:
             faults=tuple(one for one in self.faults if one not in faults),
         )
 
+    def to_json(self) -> str:
+        """One line of text from which `from_json` makes the same history."""
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> History:
+        """The inverse of `to_json`. Raises ValueError for text that is no history."""
+        try:
+            plain = json.loads(text)
+            plain["writes"] = tuple(Write(*one) for one in plain["writes"])
+            plain["faults"] = tuple(Fault(*one) for one in plain["faults"])
+            return cls(**plain)
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a history: {error}") from error
+
     def in_words(self) -> str:
         """Everything that happens, in order."""
+        core = "the engine's own core" if self.whole_core else "the oracle's judge in place of the core"
         lines = [
             f"seed {self.seed}: shards {self.shards}, readers {self.readers}, partitions a topic {self.partitions}",
             f"window {self.window_ms} ms, tolerance {self.tolerance_minor}, records a poll {self.batch_rows_max}",
+            f"rules of a match by {core}",
             f"rows in memory {self.pending_rows_max}, spill after {self.spill_age_ms} ms",
             f"look-up after {self.check_age_ms} ms, shown after {self.show_age_ms} ms",
         ]
@@ -117,33 +141,127 @@ FOREVER_MS = 10_000_000  # a process that hangs for good: somebody has to notice
 DELAY_MS_MAX = 120  # from the broker's stamp to the record being readable; with the clocks' skew below the grace
 SKEW_MS_MAX = 60
 GRACE_MS = 200
+RULES_AGE_MS = 150  # in place of schemas.rules.RULES_AGE_MS_MAX, so that a history need not last for a minute
+RULES_LEAD_MS = 2 * RULES_AGE_MS  # from the activation of rules to the time from which they are in force
+NEAR_MS = 80  # so close to something that goes wrong do many transactions begin
 
 
-def _draw_writes(draw: random.Random, partitions: int, length_ms: int, window_ms: int) -> Iterator[Write]:
+class Kind(NamedTuple):
+    """One kind of trouble: how often it is drawn, what happens, and of what its two numbers are drawn."""
+
+    weight: int
+    what: str
+    which: Sequence[int]
+    value: Sequence[int]
+
+
+_SHARDS_MOSTLY = (0, 0, 0, 1, 1, 2)  # places in PROCESSES
+_READERS_TOO = (0, 0, 1, 2)
+_ANY_SOURCE = range(len(SOURCES))
+_ANY_OF_THEM = range(1_000)  # which process of its kind, and behind how many steps
+_FOR_MS = (100, 400, 900)
+_TIMES = (1, 1, 3)
+_NO = (0,)
+
+KINDS: dict[str, Kind] = {
+    "kill": Kind(8, "a process ends and is started anew", _SHARDS_MOSTLY, _ANY_OF_THEM),
+    "kill_in_steps": Kind(5, "a process ends behind some step of its", _SHARDS_MOSTLY, _ANY_OF_THEM),
+    "freeze": Kind(5, "a process stands still, maybe until replaced", _SHARDS_MOSTLY, (200, 900, 2_500, FOREVER_MS)),
+    "cut_off": Kind(6, "a process is replaced and goes on beside its successor", _SHARDS_MOSTLY, _ANY_OF_THEM),
+    "process_slow": Kind(3, "every step of a process takes long", _READERS_TOO, (200, 900)),
+    "clock_stepped": Kind(2, "a process's clock jumps", (0, 1, 1), range(-SKEW_MS_MAX, SKEW_MS_MAX + 1)),
+    "all_killed": Kind(2, "every process ends, and the pipeline is started anew", _NO, _NO),
+    "rescaled": Kind(4, "stopped, and started with other numbers of shards and readers", (1, 2, 3), (1, 1, 2)),
+    "ledger_down": Kind(4, "PostgreSQL answers nothing", _NO, _FOR_MS),
+    "ledger_slow": Kind(3, "PostgreSQL answers late", _NO, _FOR_MS),
+    "ledger_answers_lost": Kind(6, "a flush is committed, and nobody hears of it", _TIMES, _NO),
+    "ledger_retention": Kind(2, "the ledger drops what is decided and past keeping", _NO, _NO),
+    "spill_down": Kind(3, "Redis answers nothing", _NO, _FOR_MS),
+    "spill_slow": Kind(2, "Redis answers late", _NO, _FOR_MS),
+    "spill_lost": Kind(4, "Redis forgets everything", _NO, _NO),
+    "spill_evicts": Kind(3, "Redis forgets something", _NO, range(3)),
+    "spill_answers_lost": Kind(3, "Redis does what it was asked, and nobody hears of it", _TIMES, _NO),
+    "kafka_down": Kind(3, "no broker answers", _NO, _FOR_MS),
+    "kafka_slow": Kind(2, "the brokers answer late", _NO, _FOR_MS),
+    "topic_stalled": Kind(3, "a topic delivers nothing, though its end is told", _ANY_SOURCE, _FOR_MS),
+    "kafka_retention": Kind(3, "Kafka drops records, read or not; an operator decides", _ANY_SOURCE, _FOR_MS),
+    "partitions_added": Kind(3, "a topic gets one partition more", _ANY_SOURCE, _NO),
+    "topic_recreated": Kind(3, "a topic is deleted and made anew; an operator accepts it", _ANY_SOURCE, _NO),
+    "registry_down": Kind(2, "the schema registry answers nothing", _NO, _FOR_MS),
+    "network_slow": Kind(3, "calls between processes take long", _NO, _FOR_MS),
+    "calls_lost": Kind(3, "calls between processes get lost on their way", _TIMES, _NO),
+    "answers_lost": Kind(4, "calls are carried out, and their answers get lost", _TIMES, _NO),
+    "sent_twice": Kind(5, "a batch arrives twice", _TIMES, _NO),
+    "rules_switched": Kind(6, "other rules are in force from some time on", (200, 450, 900), range(4)),
+    "mapping_switched": Kind(4, "a topic is read no more from some time on, or again", _ANY_SOURCE, _NO),
+}
+
+
+# From a fault to the time at which a transaction best begins to meet it.
+_FROM_THEN_MS = {
+    "rules_switched": RULES_LEAD_MS,
+    "mapping_switched": RULES_LEAD_MS,
+    **dict.fromkeys(("spill_lost", "spill_evicts", "spill_down", "spill_answers_lost"), -200),
+    "topic_recreated": -NEAR_MS // 2,
+}
+
+
+# Most histories have trouble of one theme, because kinds that work together are what is rarely foreseen.
+THEMES: tuple[Sequence[str], ...] = (
+    tuple(KINDS),
+    tuple(KINDS),
+    ("kill", "kill_in_steps", "freeze", "cut_off", "ledger_answers_lost", "ledger_slow", "rescaled", "all_killed"),
+    ("kill_in_steps", "calls_lost", "answers_lost", "sent_twice", "network_slow", "process_slow", "ledger_slow"),
+    ("spill_down", "spill_slow", "spill_lost", "spill_evicts", "spill_answers_lost", "kill_in_steps"),
+    ("rules_switched", "mapping_switched", "ledger_down", "ledger_slow", "kill_in_steps"),
+    ("topic_recreated", "kafka_retention", "partitions_added", "topic_stalled", "ledger_down", "kill_in_steps"),
+)
+_SPILLING = THEMES[4]
+
+
+def _draw_faults(draw: random.Random, length_ms: int) -> tuple[bool, list[Fault]]:
+    """Whether the set-up is to spill, and what goes wrong, in order."""
+    theme = draw.choice(THEMES)
+    names = draw.choices(theme, weights=[KINDS[name].weight for name in theme], k=draw.choice([1, 1, 2, 2, 3, 4]))
+    at_ms = draw.randrange(20, length_ms + 300)
+    faults: list[Fault] = []
+    for name in names:
+        # Half of what goes wrong comes upon something else that does.
+        at_ms = at_ms + draw.randrange(NEAR_MS) if draw.random() < 0.5 else draw.randrange(20, length_ms + 300)
+        faults.append(Fault(at_ms, name, draw.choice(KINDS[name].which), draw.choice(KINDS[name].value)))
+        # Where PostgreSQL is away, shards go on by the rules that they have, and have positions that it does not know.
+        if name in {"rules_switched", "mapping_switched", "topic_recreated"} and draw.random() < 0.4:
+            after_ms = draw.randrange(NEAR_MS) * (-1 if name == "topic_recreated" else 1)
+            faults.append(Fault(max(10, at_ms + after_ms), "ledger_down", 0, 900))
+    return theme is _SPILLING, sorted(faults)
+
+
+def _moments(faults: Sequence[Fault]) -> list[int]:
+    """Times around which something may go wrong."""
+    return [one.at_ms + _FROM_THEN_MS.get(one.kind, 0) for one in faults]
+
+
+def _draw_writes(
+    draw: random.Random, partitions: int, length_ms: int, window_ms: int, moments: Sequence[int]
+) -> Iterator[Write]:
     """Transactions of a few kinds: most agree, some disagree, come late, twice, in parts, or not at all."""
     written: list[Write] = []
     for number in range(draw.choice([1, 2, 2, 3, 4])):
         begin_ms = draw.randrange(length_ms)
-        honest = draw.random() < 0.5
-        for source in range(len(SOURCES)):
-            if draw.random() < (0.05 if honest else 0.25):
-                continue
-            for again in range(1 if draw.random() < (0.9 if honest else 0.6) else 2):
-                late = draw.random() < 0.12
-                written.append(
-                    Write(
-                        at_ms=begin_ms + (window_ms + draw.randrange(500) if late else _spread(draw, window_ms)),
-                        delay_ms=draw.choice([0, 0, draw.randrange(DELAY_MS_MAX)]),
-                        source=source,
-                        partition=draw.randrange(partitions),
-                        txn_id=f"T{number}",
-                        event_id=f"{'abc'[source]}{draw.randrange(2) if not honest else again}",
-                        amount=100 if honest else draw.choice([100, 100, 100, 101, 105]),
-                        currency="EUR" if draw.random() < 0.97 else "JPY",
-                        status=draw.choice(["SUCCESS"] * 5 + ["PENDING", "REVERSED", "FAILED"]),
-                        clock_ms=begin_ms + draw.randrange(3),
-                    )
-                )
+        if draw.random() < 0.4:
+            begin_ms = max(0, draw.choice(moments) + draw.randrange(-NEAR_MS, NEAR_MS))
+        told = list(_draw_transaction(draw, f"T{number}", begin_ms, partitions, window_ms))
+        written += told
+        if told and draw.random() < 0.1:  # at the very close, something else of a source, and something of this one
+            at_ms = min(one.at_ms for one in told) + window_ms
+            beside = told[0]._replace(at_ms=at_ms, delay_ms=0, source=draw.randrange(3), txn_id=f"T{number}'")
+            written += [beside, draw.choice(told)._replace(at_ms=at_ms + draw.randrange(-2, 1), delay_ms=0)]
+        if draw.random() < 0.2:  # long decided, and told again by everybody
+            again_ms = max(begin_ms + draw.randrange(900), draw.choice(moments) + draw.randrange(300))
+            written += [
+                one._replace(at_ms=again_ms + draw.randrange(30), event_id=f"{one.event_id}+", delay_ms=0)
+                for one in told
+            ]
     for _ in range(draw.choice([0, 0, 1, 2])):  # a producer's retry, seen elsewhere or later
         if written:
             one = draw.choice(written)
@@ -161,53 +279,30 @@ def _draw_writes(draw: random.Random, partitions: int, length_ms: int, window_ms
         yield moved
 
 
+def _draw_transaction(
+    draw: random.Random, txn_id: str, begin_ms: int, partitions: int, window_ms: int
+) -> Iterator[Write]:
+    honest = draw.random() < 0.5
+    status = draw.choice(["SUCCESS", "SUCCESS", "SUCCESS", "FAILED"])
+    for source in range(len(SOURCES)):
+        if draw.random() < (0.05 if honest else 0.25):
+            continue
+        for again in range(1 if draw.random() < (0.9 if honest else 0.6) else 2):
+            late = draw.random() < 0.12
+            yield Write(
+                at_ms=begin_ms + (window_ms + draw.randrange(500) if late else _spread(draw, window_ms)),
+                delay_ms=draw.choice([0, 0, draw.randrange(DELAY_MS_MAX)]),
+                source=source,
+                partition=draw.randrange(partitions),
+                txn_id=txn_id,
+                event_id=f"{'abc'[source]}{draw.randrange(2) if not honest else again}",
+                amount=100 if honest else draw.choice([100, 100, 100, 101, 105]),
+                currency="EUR" if draw.random() < 0.97 else "JPY",
+                status=status if honest else draw.choice(["SUCCESS"] * 5 + ["PENDING", "REVERSED", "FAILED"]),
+                clock_ms=begin_ms + draw.randrange(3 if honest else 4),
+            )
+
+
 def _spread(draw: random.Random, window_ms: int) -> int:
     """When in its window a record comes: mostly soon, now and then at the very edge."""
     return draw.choice([0, draw.randrange(60), draw.randrange(60), draw.randrange(window_ms), window_ms, window_ms + 1])
-
-
-# How often each kind is drawn, and what its numbers are.
-KINDS: dict[str, int] = {
-    "kill": 8,  # a process ends; which: kind of process, value: which of them
-    "kill_in_steps": 8,  # the same, but right behind some step of its
-    "freeze": 5,  # a process stands still, and may find that it was replaced
-    "cut_off": 5,  # a process is replaced and goes on beside its successor
-    "ledger_down": 4,
-    "ledger_slow": 3,
-    "ledger_answers_lost": 6,  # committed, but nobody hears of it
-    "spill_down": 3,
-    "spill_lost": 4,  # everything
-    "spill_evicts": 3,  # something
-    "spill_answers_lost": 3,
-    "kafka_down": 3,
-    "registry_down": 2,
-    "network_slow": 3,
-    "answers_lost": 4,
-    "sent_twice": 5,
-    "partitions_added": 3,
-    "rules_switched": 4,
-    "rescaled": 4,
-    "all_killed": 2,
-    "kafka_retention": 2,
-    "ledger_retention": 2,
-    "topic_recreated": 2,
-}
-
-
-def _draw_faults(draw: random.Random, length_ms: int) -> Iterator[Fault]:
-    kinds = draw.choices(list(KINDS), weights=list(KINDS.values()), k=draw.choice([1, 1, 2, 2, 3, 4]))
-    for kind in kinds:
-        at_ms = draw.randrange(20, length_ms + 300)
-        match kind:
-            case "kill" | "kill_in_steps" | "freeze" | "cut_off":
-                which = draw.choice([0, 0, 0, 1, 1, 2])
-                value = draw.randrange(1_000) if kind != "freeze" else draw.choice([200, 900, 2_500, FOREVER_MS])
-            case "rescaled":
-                which, value = draw.choice([1, 2, 3]), 0
-            case "rules_switched":
-                which, value = draw.choice([200, 450, 900]), draw.randrange(4)
-            case "sent_twice" | "answers_lost" | "ledger_answers_lost" | "spill_answers_lost":
-                which, value = draw.choice([1, 1, 3]), 0
-            case _:
-                which, value = draw.randrange(3), draw.choice([100, 400, 900])
-        yield Fault(at_ms, kind, which, value)

@@ -12,18 +12,21 @@ import functools
 import inspect
 import multiprocessing
 import os
+import statistics
 import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
-from actors import outbox, reader, remote, shard
+from actors import outbox, reader, readings, remote, shard
 from actors.adapters import memory
 from actors.matching import decide, state
 from cluster import log_topics, supervisor
+from tests.simulation.environment import begin_anew_unless_set
 from tests.simulation.history import History
 from tests.simulation.quiet import quiet
 from tests.simulation.world import installed, play
@@ -39,6 +42,8 @@ class Mutant:
     old: str
     new: str
 
+
+HISTORIES_MAX = 2_000  # for one mutant
 
 _REFUSED = "return Refused(gap.topic, gap.partition, gap.position, gap.start)"
 
@@ -171,6 +176,13 @@ MUTANTS = (
         "while latest >= self._rules_read_ms + RULES_AGE_MS_MAX:",
         "while False:",
     ),
+    Mutant(
+        "what was skipped comes behind what was taken",
+        shard,
+        "MatcherShard._flush_forever",
+        "[*self._skipped, *taken]",
+        "[*taken, *self._skipped]",
+    ),
     # -- what was decided before, and spills ---------------------------------------------------------------------------
     Mutant(
         "a revision is made of the new events alone",
@@ -178,13 +190,6 @@ MUTANTS = (
         "MatcherShard._check",
         "events = pl.concat([stored, rows.select(EVENT_SCHEMA.keys())]).unique(_PLACE)",
         "events = rows.select(EVENT_SCHEMA.keys())",
-    ),
-    Mutant(
-        "a second revision does not wait for the first",
-        shard,
-        "MatcherShard._check",
-        "if self._outbox.has_revisions:",
-        "if False:",
     ),
     Mutant(
         "a refused result is made again of the stored events alone",
@@ -228,6 +233,34 @@ MUTANTS = (
         "due = state.spilled.filter(is_due(watermarks)).select(bucket=bucket).to_series().unique().to_list()",
         "due = []",
     ),
+    Mutant(
+        "spilled rows stay in the index when they are read back from the ledger",
+        shard,
+        "MatcherShard._rebuild",
+        "self._state = replace(self._state, spilled=empty(core.SPILLED_SCHEMA))",
+        "pass",
+    ),
+    Mutant(
+        "a rebuild does not wait for what is on its way to the ledger",
+        shard,
+        "MatcherShard._rebuild",
+        "while not self._outbox.is_empty:",
+        "while False:",
+    ),
+    Mutant(
+        "rows that are not committed are spilled",
+        state,
+        "choose_spill",
+        '(pl.col("waits") != 0) & (pl.col("seq") < committed_seq)',
+        '(pl.col("waits") != 0)',
+    ),
+    Mutant(
+        "half a transaction is spilled",
+        state,
+        "choose_spill",
+        "able=able.all()",
+        "able=able.any()",
+    ),
     # -- the rules of a match ------------------------------------------------------------------------------------------
     Mutant(
         "the window has closed at <=",
@@ -248,15 +281,15 @@ MUTANTS = (
         "an event id seen before is a redelivery, whatever it says",
         decide,
         "drop_redeliveries",
-        '"event_id", *_CONTENT',
-        '"event_id"',
+        "pl.struct(*_EVENT, *content).is_first",
+        "pl.struct(*_EVENT).is_first",
     ),
     Mutant(
         "of two deliveries the later counts",
         decide,
         "drop_redeliveries",
-        'ordered = events.sort("arrival", "partition", "offset")',
-        'ordered = events.sort("arrival", "partition", "offset", descending=True)',
+        "events.sort(*_ARRIVAL_ORDER)",
+        "events.sort(*_ARRIVAL_ORDER, descending=True)",
     ),
     Mutant(
         "a leg is the latest arrival",
@@ -340,9 +373,30 @@ MUTANTS = (
     Mutant(
         "what an operator gave up still stops the reader",
         reader,
-        "PartitionReader._skipped",
+        "PartitionReader._given_up",
         "return max(",
         "return 0 and max(",
+    ),
+    Mutant(
+        "mappings are asked for once",
+        reader,
+        "PartitionReader._readings_at",
+        "self._readings is None or latest >= self._readings_ms + RULES_AGE_MS_MAX",
+        "self._readings is None",
+    ),
+    Mutant(
+        "records are read by the newest mapping, whenever they arrived",
+        readings,
+        "Readings._place",
+        'np.searchsorted(self._starts, arrival_ms, side="right")',
+        "len(self._starts)",
+    ),
+    Mutant(
+        "a partition's end is asked for once",
+        reader,
+        "PartitionReader._advance_with_clock",
+        "self._ends = self._log.ends(list(self._next))",
+        "self._ends = {**self._log.ends(list(self._next)), **self._ends}",
     ),
     # -- supervisor and operators --------------------------------------------------------------------------------------
     Mutant(
@@ -358,6 +412,13 @@ MUTANTS = (
         "Supervisor._discover",
         "if counts == self._counts:",
         "if True:",
+    ),
+    Mutant(
+        "a restarted supervisor lays running shards out anew",
+        supervisor,
+        "_is_running",
+        "return True",
+        "return False",
     ),
     Mutant(
         "a restarted reader is not told what it reads now",
@@ -424,6 +485,11 @@ class Verdict:
     histories: int
     seconds: float
 
+    @property
+    def is_caught(self) -> bool:
+        """Whether some history failed."""
+        return self.seed >= 0
+
 
 def hunt(asked: tuple[int, int, int]) -> Verdict:
     """Play histories with a mutant (its index, the first seed, how many at most) until one fails."""
@@ -443,32 +509,34 @@ def hunt(asked: tuple[int, int, int]) -> Verdict:
 def main() -> int:
     """Exit code 0 when every mutant was caught."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
-    parser.add_argument("--histories", type=int, default=3_000, help="at most so many for each")
+    parser.add_argument("--histories", type=int, default=HISTORIES_MAX, help="at most so many for each")
     parser.add_argument("--seed", type=int, default=1, help="of the first history")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", help="mutants whose name contains this")
     asked = parser.parse_args()
     chosen = [(index, asked.seed, asked.histories) for index, one in enumerate(MUTANTS) if asked.only in one.name]
-    escaped = 0
+    if not chosen:
+        parser.error(f"no mutant's name contains {asked.only!r}")
+    began_s = time.monotonic()
     say = functools.partial(print, flush=True)  # its output is what it is for
     say(f"{'mutant':<70} {'caught':<7} {'histories':>9} {'seconds':>8}  by")
-    with multiprocessing.get_context("spawn").Pool(asked.processes) as pool:
-        for verdict in pool.imap(hunt, chosen):
-            caught = verdict.seed >= 0
-            escaped += not caught
-            by = f"seed {verdict.seed}: {verdict.why[:110]}" if caught else ""
-            told = f"{verdict.histories:>9} {verdict.seconds:>8.1f}  {by}"
-            say(f"{verdict.name:<70} {'yes' if caught else 'NO':<7} {told}")
-    say(f"{len(chosen) - escaped} of {len(chosen)} caught")
+    verdicts: list[Verdict] = []
+    with ProcessPoolExecutor(asked.processes, multiprocessing.get_context("spawn")) as pool:
+        for verdict in pool.map(hunt, chosen):
+            verdicts.append(verdict)
+            caught = "yes" if verdict.is_caught else "NO"
+            by = f"seed {verdict.seed}: {verdict.why[:110]}" if verdict.is_caught else ""
+            say(f"{verdict.name:<70} {caught:<7} {verdict.histories:>9} {verdict.seconds:>8.1f}  {by}")
+    escaped = [one.name for one in verdicts if not one.is_caught]
+    say(
+        f"{len(verdicts) - len(escaped)} of {len(verdicts)} caught in {time.monotonic() - began_s:.0f} s;"
+        f" half of them within {statistics.median(one.histories for one in verdicts):.0f} histories"
+    )
+    if escaped:
+        say(f"not caught: {'; '.join(escaped)}")
     return 1 if escaped else 0
 
 
 if __name__ == "__main__":
-    environment = {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "0", "RUST_BACKTRACE": "0"}
-    if any(os.environ.get(name) != value for name, value in environment.items()):
-        os.execve(
-            sys.executable,
-            [sys.executable, "-m", "tests.simulation.mutants", *sys.argv[1:]],
-            {**os.environ, **environment},
-        )
+    begin_anew_unless_set("tests.simulation.mutants")
     sys.exit(main())

@@ -105,6 +105,10 @@ class Actor:
         if self.gone:
             cluster.fail(ref, _actor_error())
             return ref
+        if cluster.calls_to_lose:
+            cluster.calls_to_lose -= 1
+            scheduler.after(cluster.network_us(), lambda: cluster.fail(ref, _unavailable("the call was lost")))
+            return ref
         self.outstanding.append(ref)
         caller = scheduler.current.process if scheduler.current else None
         copies = 1
@@ -155,7 +159,7 @@ class Actor:
             return  # what a zombie says reaches nobody
         if cluster.answers_to_lose:
             cluster.answers_to_lose -= 1
-            error = exceptions.ActorUnavailableError("the answer was lost", None)
+            error = _unavailable("the answer was lost")
 
         def arrive() -> None:
             if process is not self.process:
@@ -172,6 +176,10 @@ class Actor:
 
 def _actor_error() -> BaseException:
     return exceptions.RayActorError()
+
+
+def _unavailable(why: str) -> BaseException:
+    return exceptions.ActorUnavailableError(why, None)
 
 
 class Method:
@@ -203,6 +211,7 @@ class Cluster:
         self.actors: dict[str, Actor] = {}
         self.processes: list[Process] = []
         self.repeats = 0
+        self.calls_to_lose = 0
         self.answers_to_lose = 0
         self.slow_until_us = 0
         self.notes: list[BaseException] = []

@@ -17,6 +17,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
+STEPS_MAX = 10_000  # of one history; most have two hundred
+SLOW_STEP_US = 30_000  # what a step of a slow process takes longer, at most
+
 
 class StoppedError(BaseException):
     """Unwinds a task when its history is over. Not an Exception, so that nothing takes it for a failure."""
@@ -30,6 +33,7 @@ class Process:
         self.skew_ms = skew_ms
         self.alive = True
         self.frozen_until_us = 0
+        self.slow_until_us = 0
         self.steps_left = -1
         self.on_last_step: Callable[[], Any] = lambda: None
 
@@ -81,7 +85,7 @@ class Worker(threading.Thread):
 class Scheduler:
     """Runs the tasks of one history."""
 
-    def __init__(self, seed: int, steps_max: int = 60_000) -> None:
+    def __init__(self, seed: int, steps_max: int = STEPS_MAX) -> None:
         self.random = random.Random(seed)
         self.now_us = 0
         self.current: Task | None = None
@@ -115,6 +119,8 @@ class Scheduler:
 
     def _ready(self, task: Task, delay_us: int) -> None:
         task.token += 1
+        if task.process is not None and self.now_us < task.process.slow_until_us:
+            delay_us += self.random.randrange(SLOW_STEP_US)
         heapq.heappush(self._heap, (self.now_us + delay_us, next(self._order), task, task.token))
 
     # -- what tasks do -------------------------------------------------------------------------------------------------

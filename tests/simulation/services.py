@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from actors.adapters.memory import MemoryEventLog, MemoryFeed, MemoryLedger, MemoryRedis, MemorySpill
-from actors.ports import Claim, Flush, Flushed, Incarnation, Polled, TopicPartition
+from actors.ports import AlreadyDecidedError, Batch, Claim, Flush, Flushed, Incarnation, Polled, TopicPartition
 from actors.shard import MatcherShard
 from schemas.errors import (
+    FencedError,
+    GapError,
     KafkaUnavailableError,
     RegistryUnavailableError,
     StoreUnavailableError,
@@ -81,13 +84,23 @@ class SimLedger(MemoryLedger):
         return self._call(lambda: MemoryLedger.events_of(self, results))
 
     def flush(self, flush: Flush, sources: Sequence[SourceSpec], now_ms: int) -> Flushed:
+        tally = self._world.tally
+
         def work() -> Flushed:
             before = self._world.checks.before_flush(flush)
             flushed = MemoryLedger.flush(self, flush, sources, now_ms)
             self._world.checks.after_flush(flush, before)
+            tally["found_committed"] += before is not None and before.flushes == flush.number
             return flushed
 
-        flushed = self._call(work, 12_000)
+        try:
+            flushed = self._call(work, 12_000)
+        except AlreadyDecidedError:
+            tally["refused_as_decided"] += 1
+            raise
+        except FencedError:
+            tally["fenced"] += 1
+            raise
         if self._world.ledger_weather.loses_answer():
             raise StoreUnavailableError("the ledger's answer was lost")
         return flushed
@@ -112,6 +125,7 @@ class SimSpill(MemorySpill):
         return value
 
     def put(self, rows: pl.DataFrame) -> None:
+        self._world.tally["spilled"] += 1
         self._call(lambda: MemorySpill.put(self, rows))
 
     def take(self, hits: Mapping[int, Sequence[str]], buckets: Sequence[int]) -> pl.DataFrame:
@@ -187,6 +201,8 @@ class SimLog(MemoryEventLog):
         wrong = {key: at for key, at in self._at.items() if self._is_other(key[0])}
         whole = self._at
         self._at = {key: at for key, at in whole.items() if key not in wrong}
+        stalled = self._world.stalled_until_us
+        self._at = {key: at for key, at in self._at.items() if stalled.get(key[0], 0) <= scheduler.now_us}
         if self._world.kafka_weather.is_down(scheduler):
             self._at = {}
         try:
@@ -212,6 +228,8 @@ class SimLog(MemoryEventLog):
 class SimShard(MatcherShard):
     """A shard in which the other thread may come in behind every change of what both threads use."""
 
+    tally: Counter[str]  # what happened in this history
+
     _SHARED = frozenset(
         {
             "_claim",
@@ -232,6 +250,17 @@ class SimShard(MatcherShard):
         super().__setattr__(name, value)
         if name in self._SHARED:
             hesitate(0.15)
+
+    def push(self, batch: Batch) -> dict[TopicPartition, int]:
+        at = self._positions
+        repeats = any(one.start < at.get((one.topic, one.partition), 0) for one in batch.ranges)
+        try:
+            answer = super().push(batch)
+        except GapError:
+            self.tally["gap"] += 1
+            raise
+        self.tally["repeat"] += repeats
+        return answer
 
 
 def ask_registry(world: World) -> None:

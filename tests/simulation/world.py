@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +22,11 @@ import ray
 
 from actors import outbox, reader, remote, shard
 from actors.adapters.memory import MemoryBroker, MemoryCheckpoint, MemoryDatabase, MemoryRecord, MemoryRedis
+from actors.matching import decide as frames
+from actors.matching import state
 from actors.ports import Incarnation, TopicPartition
 from actors.reader import HALTED, PartitionReader, ReaderOptions
-from actors.readings import Readings
+from actors.readings import Reading, Readings
 from actors.remote import RayShard
 from actors.shard import ShardOptions
 from cluster import supervisor
@@ -33,11 +36,23 @@ from cluster.oracle.judge import Seen
 from cluster.wiring import shard_name
 from schemas.audit import GENESIS
 from schemas.errors import DeadLetterReason
-from schemas.events import Status
+from schemas.events import SourceSpec, Status
 from schemas.rules import RuleSet, Tolerance
+from schemas.verdicts import Verdict
 from tests.actors.workbench import A0
+from tests.simulation import plain_core
 from tests.simulation.checks import BrokenError, Checks, owner_of
-from tests.simulation.history import GRACE_MS, PROCESSES, SKEW_MS_MAX, SOURCES, Fault, History, Write
+from tests.simulation.history import (
+    GRACE_MS,
+    PROCESSES,
+    RULES_AGE_MS,
+    RULES_LEAD_MS,
+    SKEW_MS_MAX,
+    SOURCES,
+    Fault,
+    History,
+    Write,
+)
 from tests.simulation.ray_twin import Actor, Cluster, Handle, Named, plain_class
 from tests.simulation.scheduler import ACTIVE, Scheduler, Threading, Time
 from tests.simulation.services import (
@@ -54,11 +69,13 @@ from tests.simulation.services import (
 from wire.events import DECODED_SCHEMA, Decoded
 from wire.messages import Reject
 
-RULES_AGE_MS = 150  # in place of RULES_AGE_MS_MAX, so that a history need not last for a minute
-RULES_LEAD_MS = 2 * RULES_AGE_MS
 SETTLED_MS_MAX = 120_000  # of virtual time; what is not settled by then never will be
+PATIENCE_US = 5_000_000  # a supervisor that stands still for longer is noticed: its snapshots are missing
+TOLD_MS_MAX = 3_000  # from then on to every result being told
 STATE_DIR = Path("simulated")
+HARMLESS = ("clock_stepped",)  # what happens to a process and costs it nothing
 _PLAIN = {"shard": plain_class(remote.ShardActor), "reader": plain_class(remote.ReaderActor)}
+_NONE_DECODED = pl.DataFrame(schema=DECODED_SCHEMA)
 _SUPERVISOR = supervisor.Supervisor
 _WATCHED = supervisor.Watched
 
@@ -110,6 +127,8 @@ class World:
         self.broker = MemoryBroker({source.topic: [[] for _ in range(history.partitions)] for source in SOURCES})
         self.ledger_weather, self.spill_weather = Weather(), Weather()
         self.kafka_weather, self.registry_weather = Weather(), Weather()
+        self.readings = [Reading.built_in(SOURCES, self.lookup)]
+        self.stalled_until_us: dict[str, int] = {}  # topics that deliver nothing
         self.incarnations: dict[str, Incarnation] = {}
         self.bases: dict[tuple[str, int], dict[int, int]] = {}  # by topic and how often it was made
         self.made_ms: dict[TopicPartition, int] = {}  # of partitions that are not as old as the history
@@ -117,6 +136,7 @@ class World:
         self.sealed: set[str] = set()
         self.verdicts_at_retention: dict[str, dict[str, Any]] = {}
         self.checks = Checks(self)
+        self.tally: Counter[str] = Counter()  # what happened, by the names of tests.simulation.happened
         self.shards = history.shards
         self.operating = 0  # operators at work
         self.to_come = len(history.writes) + len(history.faults)
@@ -128,6 +148,22 @@ class World:
             heartbeat_timeout_ms=1_500,
             discovery_interval_ms=500,
         )
+
+    def happened(self) -> Counter[str]:
+        """How often each thing happened: what went wrong, what came of it, and what was written."""
+        found = self.tally + Counter(fault.kind for fault in self.history.faults)
+        for flush in self.database.flushes:
+            found["redelivery"] += len(flush.redeliveries)
+            found["revised"] += len(flush.revised)
+            found["dead_letter"] += len(flush.dead_letters)
+            found["shown_open"] += len(flush.replacing) - int(flush.replacing["final"].sum())
+        for row in self.database.results.values():
+            found["matched"] += row["verdict"] == Verdict.MATCHED
+            found["mismatched"] += row["verdict"] == Verdict.MISMATCHED
+            found["missing"] += row["missing"] > 0
+            found["late"] += row["late"] > 0
+            found["by_later_rules"] += row["rules_version"] > 1
+        return found
 
     def trace(self) -> tuple[Any, ...]:
         """What tells one play from another: steps, time, and everything that was committed."""
@@ -163,7 +199,11 @@ class World:
         """All services are well from now on, and the pipeline has to come to rest."""
         for weather in (self.ledger_weather, self.spill_weather, self.kafka_weather, self.registry_weather):
             weather.down_until_us = weather.slow_until_us = weather.answers_to_lose = 0
-        self.cluster.repeats = self.cluster.answers_to_lose = self.cluster.slow_until_us = 0
+        self.cluster.repeats = self.cluster.calls_to_lose = self.cluster.answers_to_lose = 0
+        self.cluster.slow_until_us = 0
+        self.stalled_until_us.clear()
+        for process in self.cluster.processes:
+            process.slow_until_us = 0
         self._until_us = self.scheduler.now_us + SETTLED_MS_MAX * 1_000
         self._look()
 
@@ -180,6 +220,9 @@ class World:
     def _end(self) -> None:
         if self._why_unsettled():
             self._look()
+        elif self.checks.untold() and self.scheduler.now_us < self._until_us:
+            self._until_us = min(self._until_us, self.scheduler.now_us + TOLD_MS_MAX * 1_000)
+            self.scheduler.after(150_000, self._end)
         else:
             self.scheduler.finish()
 
@@ -258,8 +301,8 @@ class World:
         task = self.scheduler.current
         assert task is not None
         assert task.process is not None
-        skew_ms = task.process.skew_ms
-        return lambda: A0 + self.scheduler.now_us // 1_000 + skew_ms
+        process = task.process
+        return lambda: A0 + self.scheduler.now_us // 1_000 + process.skew_ms
 
     def build_shard(self, key_groups: tuple[int, int], on_fault: Callable[[BaseException], None]) -> SimShard:
         history = self.history
@@ -293,6 +336,8 @@ class World:
             fault,
             self.clock(),
         )
+        one.tally = self.tally
+        self.tally["taken_over"] += one._claim.epoch > 1
         made.append(one)
         return one
 
@@ -331,13 +376,23 @@ class World:
             ),
             SOURCES,
             SimLog(self),
-            lambda: Readings.built_in(SOURCES, self.lookup),
+            self.ask_readings,
             [RayShard(shard_name(start), start, stop) for start, stop in ranges],
             self.clock(),
             incarnations=functools.partial(ask_incarnations, self),
         )
 
-    def prepare(self, shards: int) -> list[tuple[int, int]]:
+    def ask_sources(self) -> Sequence[SourceSpec]:
+        """cluster.wiring.sources_of on the twin. Raises StoreUnavailableError while the ledger is down."""
+        SimLedger(self).rule_sets()
+        return SOURCES
+
+    def ask_readings(self) -> Readings:
+        """cluster.reading_versions.LedgerReadings on the twin. Raises StoreUnavailableError with the ledger down."""
+        SimLedger(self).rule_sets()
+        return Readings(self.readings)
+
+    def prepare(self, shards: int, is_running: Callable[[int], bool]) -> list[tuple[int, int]]:
         """cluster.layout.prepare on the twin."""
         SimLedger(self).rule_sets()  # raises while the ledger is down
         rows = dict(sorted(self.database.checkpoints.items()))
@@ -348,6 +403,8 @@ class World:
         if not rows:
             self.database.checkpoints = {start: MemoryCheckpoint(stop, audit_hash=GENESIS) for start, stop in want}
             return want
+        if any(is_running(start) for start in rows):
+            return have
         positions = [row.positions for row in rows.values()]
         if any(other != positions[0] for other in positions):
             return have
@@ -375,7 +432,10 @@ class World:
     # -- operators -----------------------------------------------------------------------------------------------------
 
     def _operate(self) -> None:
-        """Accept topics that readers halt for, as `recon topics accept` does."""
+        """What people do: accept topics that readers halt for, and replace a supervisor that hangs for good."""
+        chief = self.cluster.actors.get("supervisor")
+        if chief is not None and chief.process.frozen_until_us > self.scheduler.now_us + PATIENCE_US:
+            chief.lose(chief.process, restart=True, cut_off=True)
         if not any(self._trouble(actor).startswith(HALTED) for actor in list(self.cluster.actors.values())):
             return
         rows = self.database.checkpoints.values()
@@ -393,10 +453,10 @@ class World:
                 self.bases[topic, made] = bases
 
     def _trouble(self, actor: Actor) -> str:
-        return "" if actor.kind != "reader" or actor.instance is None else actor.instance.status()["trouble"]
+        return "" if actor.kind != "reader" or actor.instance is None else actor.instance._reader._trouble
 
-    def _rescale(self, shards: int) -> None:
-        """`recon down`, and `recon up` with another number of shards."""
+    def _rescale(self, shards: int, readers: int) -> None:
+        """`recon down`, and `recon up` with other numbers of shards and readers."""
         self.operating += 1
         try:
             with contextlib.suppress(ray.exceptions.RayError, ValueError):
@@ -404,7 +464,7 @@ class World:
                 self.cluster.get(handle.stop.remote(4.0), timeout=6.0)
             self._kill_all()
             self.scheduler.pause(self.scheduler.random.randrange(100_000))
-            self.shards = shards
+            self.shards, self.settings.readers = shards, readers
             self._start_supervisor()
         finally:
             self.operating -= 1
@@ -433,6 +493,9 @@ class World:
     def _spill_down(self, fault: Fault) -> None:
         self.spill_weather.down_until_us = self._until(fault)
 
+    def _spill_slow(self, fault: Fault) -> None:
+        self.spill_weather.slow_until_us = self._until(fault)
+
     def _spill_lost(self, _: Fault) -> None:
         self.redis.hashes.clear()
 
@@ -445,11 +508,20 @@ class World:
     def _kafka_down(self, fault: Fault) -> None:
         self.kafka_weather.down_until_us = self._until(fault)
 
+    def _kafka_slow(self, fault: Fault) -> None:
+        self.kafka_weather.slow_until_us = self._until(fault)
+
+    def _topic_stalled(self, fault: Fault) -> None:
+        self.stalled_until_us[SOURCES[fault.which].topic] = self._until(fault)
+
     def _registry_down(self, fault: Fault) -> None:
         self.registry_weather.down_until_us = self._until(fault)
 
     def _network_slow(self, fault: Fault) -> None:
         self.cluster.slow_until_us = self._until(fault)
+
+    def _calls_lost(self, fault: Fault) -> None:
+        self.cluster.calls_to_lose = fault.which
 
     def _answers_lost(self, fault: Fault) -> None:
         self.cluster.answers_to_lose = fault.which
@@ -464,7 +536,7 @@ class World:
 
     def _rescaled(self, fault: Fault) -> None:
         self.checks.every_result_is_told = False
-        self.scheduler.spawn(None, lambda: self._rescale(fault.which))
+        self.scheduler.spawn(None, lambda: self._rescale(fault.which, fault.value))
 
     def _all_killed(self, _: Fault) -> None:
         self.checks.every_result_is_told = False
@@ -480,7 +552,7 @@ class World:
             return
         actor = actors[fault.value % len(actors)]
         process = actor.process
-        self.checks.every_result_is_told &= kind != "shard"
+        self.checks.every_result_is_told &= kind != "shard" or fault.kind in HARMLESS
         match fault.kind:
             case "kill":
                 actor.lose(process, restart=True)
@@ -492,8 +564,12 @@ class World:
             case "cut_off":
                 process.frozen_until_us = self.scheduler.now_us + fault.value % 5 * 100_000
                 actor.lose(process, restart=True, cut_off=True)
+            case "process_slow":
+                process.slow_until_us = self._until(fault)
+            case "clock_stepped":
+                process.skew_ms = fault.value
 
-    _kill_in_steps = _freeze = _cut_off = _kill
+    _kill_in_steps = _freeze = _cut_off = _process_slow = _clock_stepped = _kill
 
     def _rules_switched(self, fault: Fault) -> None:
         if self.ledger_weather.is_down(self.scheduler):
@@ -512,6 +588,31 @@ class World:
                 expected_sources=("CORE", "GATEWAY") if fault.value == 3 else ("CORE", "GATEWAY", "MOBILE"),
             )
         )
+
+    def _mapping_switched(self, fault: Fault) -> None:
+        """From some time on the configuration names one topic less, or that one again. The rules know nothing of it."""
+        if self.ledger_weather.is_down(self.scheduler):
+            self.scheduler.after(100_000, lambda: self._mapping_switched(fault))
+            return
+        latest = self.readings[-1]
+        topic = SOURCES[fault.which].topic
+        named = {name: one for name, one in self.readings[0].canonical.items() if name != topic}
+        begins_ms = A0 + self.scheduler.now_us // 1_000 + RULES_LEAD_MS
+        self.readings.append(
+            replace(
+                latest,
+                canonical=named if topic in latest.canonical else self.readings[0].canonical,
+                version=latest.version + 1,
+                effective_from_ms=max(begins_ms, latest.effective_from_ms + 1),
+            )
+        )
+
+    def passed_over(self, record: Record) -> bool:
+        """Whether the configuration at a record's arrival does not name its topic."""
+        in_force = max(
+            (one for one in self.readings if one.effective_from_ms <= record.stamp_ms), key=lambda one: one.version
+        )
+        return SOURCES[record.write.source].topic not in in_force.canonical
 
     def _kafka_retention(self, fault: Fault) -> None:
         """Kafka drops what is oldest, read or not."""
@@ -570,20 +671,28 @@ def _decode(values: Sequence[bytes | None], lookup: Callable[[int], Any]) -> Dec
     lookup(1)
     world = _world()
     rows = [(row, world.records[int.from_bytes(value[1:], "big")].write) for row, value in enumerate(values) if value]
-    columns: dict[str, list[Any]] = {
-        "row": [row for row, _ in rows],
-        "event_id": [write.event_id for _, write in rows],
-        "txn_id": [write.txn_id for _, write in rows],
-        "source": [write.source for _, write in rows],
-        "amount_minor": [write.amount for _, write in rows],
-        "currency": [write.currency for _, write in rows],
-        "status": [Status[write.status].value for _, write in rows],
-        "event_time": [A0 + write.clock_ms for _, write in rows],
-        "account_id": ["ACC"] * len(rows),
-        "original_txn_id": [None] * len(rows),
-    }
+    plain = [
+        {
+            "row": row,
+            "event_id": write.event_id,
+            "txn_id": write.txn_id,
+            "source": write.source,
+            "amount_minor": write.amount,
+            "currency": write.currency,
+            "status": Status[write.status].value,
+            "event_time": A0 + write.clock_ms,
+            "account_id": "ACC",
+            "original_txn_id": None,
+        }
+        for row, write in rows
+    ]
     rejects = [Reject(row, DeadLetterReason.NOT_FRAMED, "") for row, value in enumerate(values) if not value]
-    return Decoded(pl.DataFrame(columns, schema=DECODED_SCHEMA), rejects)
+    return Decoded(pl.DataFrame(plain, schema=DECODED_SCHEMA) if plain else _NONE_DECODED, rejects)
+
+
+def _decide(*args: Any) -> pl.DataFrame:
+    """actors.matching.decide.decide, or the oracle's judge in its place."""
+    return (frames.decide if _world().history.whole_core else plain_core.decide)(*args)
 
 
 # -- the twins in their places -----------------------------------------------------------------------------------------
@@ -604,9 +713,6 @@ class _Endpoints:
     @classmethod
     def load(cls, _: Path) -> _Endpoints:
         return cls()
-
-    def source_specs(self) -> Any:
-        return SOURCES
 
 
 class _Snapshots:
@@ -658,12 +764,14 @@ def installed() -> Iterator[None]:
     """The twins in the place of what the engine's modules import."""
     present_ray = _Present(lambda: _world().cluster)
     replaced: list[tuple[Any, str, Any]] = [
+        (state, "decide", _decide),
         (shard, "time", Time),
         (shard, "threading", Threading),
         (shard, "RULES_AGE_MS_MAX", RULES_AGE_MS),
         (outbox, "threading", Threading),
         (reader, "time", Time),
         (reader, "threading", Threading),
+        (reader, "RULES_AGE_MS_MAX", RULES_AGE_MS),
         (reader, "decode_batch", _decode),
         (reader, "validate", lambda decoded, *_: decoded),
         (remote, "time", Time),
@@ -682,7 +790,8 @@ def installed() -> Iterator[None]:
         (supervisor, "connect", lambda *_: _Snapshots()),
         (supervisor, "configure_logs", lambda *_: None),
         (supervisor, "KafkaEventLog", lambda *_: SimLog(_world())),
-        (supervisor, "prepare", lambda _, __, shards: _world().prepare(shards)),
+        (supervisor, "prepare", lambda _, __, shards, is_running: _world().prepare(shards, is_running)),
+        (supervisor, "sources_of", lambda _: _world().ask_sources()),
         (supervisor, "remember", lambda _, topic_ids, __: _world().remember(topic_ids)),
         (supervisor, "named", _named),
         (supervisor, "build_shard", _build_shard),
