@@ -14,6 +14,7 @@ from api.problems import ConflictError, InvalidError, NotFoundError, SecondPerso
 from api.queries import queries
 from api.store.vocabulary import VocabularyReader, rules_body
 from api.times import from_millis, millis, millis_or_none, now
+from schemas.covered import ROWS, told
 from schemas.errors import InvalidRulesError
 from schemas.rules import RULES_LEAD_MS, RuleSet
 
@@ -60,7 +61,15 @@ class RuleStore:
             version: int = row["version"]
             await self._audit.append(
                 connection,
-                [audit_entry(caller, "rules.draft", "rules", str(version), {"body": stored, "note": body.note})],
+                [
+                    audit_entry(
+                        caller,
+                        "rules.draft",
+                        "rules",
+                        str(version),
+                        {"body": stored, "note": body.note, ROWS: _told(row)},
+                    )
+                ],
             )
         return await self.one(version)
 
@@ -78,10 +87,10 @@ class RuleStore:
         moment = from_millis(body.effective_from or earliest)
         sql = queries("rules")
         async with self._db.transaction() as connection:
-            tag = await connection.execute(sql["activate"], version, moment, caller.username)
-            if tag != "UPDATE 1":
+            row = await connection.fetchrow(sql["activate"], version, moment, caller.username)
+            if row is None:
                 raise ConflictError(f"Version {version} is no draft any more.")
-            details = {"effective_from_ms": millis(moment), "drafted_by": draft.created_by}
+            details = {"effective_from_ms": millis(moment), "drafted_by": draft.created_by, ROWS: _told(row)}
             await self._audit.append(
                 connection, [audit_entry(caller, "rules.activate", "rules", str(version), details)]
             )
@@ -93,10 +102,17 @@ class RuleStore:
         """Discard a draft. Raises NotFoundError or ConflictError."""
         draft = await self.one(version)
         async with self._db.transaction() as connection:
-            if await connection.execute(queries("rules")["discard"], version) != "UPDATE 1":
+            row = await connection.fetchrow(queries("rules")["discard"], version)
+            if row is None:
                 raise ConflictError(f"Version {version} is {draft.state}: only a draft can be discarded.")
-            await self._audit.append(connection, [audit_entry(caller, "rules.discard", "rules", str(version), {})])
+            await self._audit.append(
+                connection, [audit_entry(caller, "rules.discard", "rules", str(version), {ROWS: _told(row)})]
+            )
         return await self.one(version)
+
+
+def _told(row: Any) -> dict[str, Any]:
+    return {"rule_sets": [told("rule_sets", row)]}
 
 
 def _view(row: Any) -> RuleSetView:

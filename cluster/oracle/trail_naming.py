@@ -1,0 +1,230 @@
+"""Names what was changed in results whose digest does not fit: the row, the field, and what the log says instead.
+
+A digest tells that one of a flush's rows differs, not which. The events of the log are vouched for by digests of their
+own, and so are the rules; so each of the flush's transactions is judged again from its events, by the oracle. Where
+retention has dropped the events, the entries about mismatches and revisions still tell the verdict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from cluster.oracle.judge import Judgement, Seen, judge
+from cluster.oracle.trail_report import Fault, TrailReport, iso
+from cluster.oracle.trail_results import Baseline, Suspects
+from cluster.oracle.trail_store import VouchedFlush
+from schemas.errors import InvalidRulesError
+from schemas.events import SourceSpec, Status, key_group_of
+from schemas.queries import named_queries
+from schemas.rules import Rulebook, RuleSet
+from schemas.verdicts import Verdict, break_mask
+
+ROWS_LOOKED_AT_MAX: Final = 5_000  # of one flush or key group, the ones with a chance to be named
+GONE_NAMED_MAX: Final = 100
+_CLOSED: Final = 1 << 62  # a watermark past every window: what is final was decided
+SQL = named_queries("cluster.oracle", "trail.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A result as it is stored; `is_current` unless a revision has replaced it."""
+
+    row: asyncpg.Record
+    is_current: bool
+
+    @property
+    def name(self) -> str:
+        return f"key_group={self.row['key_group']} txn_id={self.row['txn_id']}"
+
+    @property
+    def table(self) -> str:
+        return "results" if self.is_current else "result_history"
+
+
+class Naming:
+    """Looks at rows one by one. Reads only."""
+
+    def __init__(self, connection: asyncpg.Connection[asyncpg.Record], report: TrailReport) -> None:
+        self._connection = connection
+        self._report = report
+        self._rulebook: Rulebook | None = None
+        self._sources: tuple[SourceSpec, ...] = ()
+
+    async def name_all(self, suspects: Suspects, baseline: Baseline | None) -> None:
+        """Add a fault for everything that does not fit, as near to the row and field as can be told."""
+        if not (suspects.flushes or suspects.strays or suspects.groups):
+            return
+        await self._read_rules()
+        gone = await self._gone() if suspects.flushes or suspects.groups else {}
+        for row in suspects.strays:
+            what = f"no flush of key group {row.key_group} decided anything at {iso(row.decided_us)}"
+            name = f"key_group={row.key_group} txn_id={row.txn_id}"
+            is_elsewhere = key_group_of(row.txn_id) != row.key_group
+            self._report.add(Fault("", 0, what, "results", name, "key_group" if is_elsewhere else "decided_at"))
+        for flush in suspects.flushes:
+            await self._name_flush(flush, gone)
+        for group in suspects.groups:
+            assert baseline is not None  # noqa: S101 - there are no groups without one
+            await self._name_group(group, baseline, gone)
+
+    async def _name_flush(self, flush: VouchedFlush, gone: Mapping[int, Sequence[str]]) -> None:
+        place, details = flush.place, flush.details
+        at = f"decided_at={iso(flush.at_us)}"
+        cases = await self._cases("decided_then", flush.at_us, flush.groups.start, flush.groups.stop)
+        told = await self._told(flush)
+        before = self._report.fault_count
+        for case in cases[:ROWS_LOOKED_AT_MAX]:
+            await self._name_case(case, place.chain, place.seq, told)
+        vouched = details["final"] + len(details["overwriting"])
+        present = {case.row["txn_id"] for case in cases}
+        lost = {name for name in (*told, *details["overwriting"]) if name not in present}
+        lost |= {name for group in flush.groups for name in gone.get(group, ())} if len(cases) < vouched else set()
+        for name in sorted(lost)[:GONE_NAMED_MAX]:
+            row = f"key_group={key_group_of(name)} txn_id={name}"
+            self._report.add(Fault(place.chain, place.seq, "its result of this flush is gone", "results", row))
+        if len(cases) > vouched:
+            what = f"{vouched} rows were decided then, but {len(cases)} are there"
+            names = " ".join(case.row["txn_id"] for case in cases if case.row["txn_id"] not in told)[:500]
+            self._report.add(Fault(place.chain, place.seq, what, "results", f"{at} txn_id={names}", "decided_at"))
+        if self._report.fault_count == before:
+            what = f"one of the {vouched} rows that this flush decided is not what it wrote, or is gone"
+            self._report.add(Fault(place.chain, place.seq, what, "results", at))
+
+    async def _name_group(self, group: int, baseline: Baseline, gone: Mapping[int, Sequence[str]]) -> None:
+        place = baseline.place
+        cases = await self._cases("decided_until", baseline.decided_to_us, group)
+        before = self._report.fault_count
+        for case in cases[:ROWS_LOOKED_AT_MAX]:
+            await self._name_case(case, place.chain, place.seq, {})
+        count = baseline.results.get(str(group), (0, ""))[0]
+        for name in list(gone.get(group, ()))[:GONE_NAMED_MAX] if len(cases) < count else ():
+            self._report.add(
+                Fault(place.chain, place.seq, "its result is gone", "results", f"key_group={group} txn_id={name}")
+            )
+        if self._report.fault_count == before:
+            what = f"the results of this key group from before the baseline ({count} then) are not what they were"
+            self._report.add(Fault(place.chain, place.seq, what, "results", f"key_group={group}"))
+
+    async def _cases(self, query: str, *arguments: object) -> list[_Case]:
+        rows = await self._connection.fetch(SQL[query], *arguments)
+        return [_Case(row, row["is_current"]) for row in rows]
+
+    async def _told(self, flush: VouchedFlush) -> dict[str, dict[str, Any]]:
+        """What the entries that follow the flush's own say of its mismatches and revisions, by transaction."""
+        rows = await self._connection.fetch(SQL["told_with"], flush.place.chain, flush.place.seq)
+        return {row["object_id"]: json.loads(row["details"]) for row in rows}
+
+    async def _gone(self) -> dict[int, list[str]]:
+        """By key group, transactions whose events are all in the log and decided, and that have no result."""
+        found: dict[int, list[str]] = {}
+        for row in await self._connection.fetch(SQL["without_result"], GONE_NAMED_MAX):
+            found.setdefault(row["key_group"], []).append(row["txn_id"])
+        return found
+
+    async def _read_rules(self) -> None:
+        rows = await self._connection.fetch(SQL["rules_in_force"])
+        try:
+            self._rulebook = Rulebook(
+                [RuleSet.from_json(row["version"], row["from_ms"], json.loads(row["body"])) for row in rows]
+            )
+        except (InvalidRulesError, ValueError, KeyError, TypeError):
+            self._rulebook = None  # they were tampered with, which is said elsewhere
+        sources = await self._connection.fetch(SQL["sources"])
+        self._sources = tuple(SourceSpec(row["name"], row["topic"], row["expected"]) for row in sources)
+
+    async def _name_case(self, case: _Case, chain: str, seq: int, told: Mapping[str, Mapping[str, Any]]) -> None:
+        """Say which fields of one result are not what its events, or the entries about it, say."""
+        row = case.row
+        differences = await self._from_events(case)
+        if differences is None:
+            differences = self._from_entry(row, told.get(row["txn_id"]))
+        for name, (found, expected) in differences.items():
+            what = f"is {found!r}, but its events give {expected!r}" if expected != "" else f"is {found!r}"
+            self._report.add(Fault(chain, seq, what, case.table, case.name, name))
+
+    async def _from_events(self, case: _Case) -> dict[str, tuple[Any, Any]] | None:
+        """Fields that differ from the judgement of the row's events; None when the events cannot be asked."""
+        row = case.row
+        if key_group_of(row["txn_id"]) != row["key_group"]:
+            return {"key_group": (row["key_group"], key_group_of(row["txn_id"]))}
+        if self._rulebook is None or row["event_seqs"] is None:
+            return None
+        own = await self._connection.fetch(SQL["events_of"], row["key_group"], row["event_seqs"])
+        events = [_seen(one) for one in own if one["txn_id"] == row["txn_id"]]
+        first = self._differences(row, events) if len(events) == len(row["event_seqs"]) else None
+        if first is not None and not first:
+            return {}
+        # Perhaps the places of the events were changed, and not what was made of them: ask the whole key group.
+        every = await self._connection.fetch(SQL["events_named"], row["key_group"], row["txn_id"])
+        if not every:
+            return None if self._report.dropped_events else {"txn_id": (row["txn_id"], "no such transaction")}
+        events = [_seen(one) for one in every]
+        second = self._differences(row, events)
+        if second is None or (first is not None and not case.is_current):
+            return first
+        seqs = sorted(one.stored_seq for one in events if not one.redelivery)
+        if seqs != sorted(row["event_seqs"]):
+            second["event_seqs"] = (sorted(row["event_seqs"]), seqs)
+        return second if first is None or len(second) <= len(first) else first
+
+    def _differences(self, row: asyncpg.Record, events: list[Seen]) -> dict[str, tuple[Any, Any]] | None:
+        if not events or self._rulebook is None:
+            return None
+        judged = judge(events, self._rulebook, self._sources, [_CLOSED] * len(self._sources))
+        return {name: (row[name], value) for name, value in _stored(judged).items() if row[name] != value}
+
+    @staticmethod
+    def _from_entry(row: asyncpg.Record, said: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
+        """Fields that differ from what an entry about the transaction says."""
+        if said is None:
+            return {}
+        expected = {
+            "verdict": Verdict[said["verdict"]].value,
+            "breaks": break_mask(said["breaks"]),
+            "revision": said["revision"],
+            "rules_version": said["rules_version"],
+        }
+        return {name: (row[name], value) for name, value in expected.items() if row[name] != value}
+
+
+def _seen(row: asyncpg.Record) -> Seen:
+    return Seen(
+        source=row["source"],
+        event_id=row["event_id"],
+        txn_id=row["txn_id"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        status=Status(row["status"]),
+        event_time=row["event_time_ms"],
+        account_id="",
+        original_txn_id=None,
+        arrival=row["arrival_ms"],
+        partition=row["kafka_partition"],
+        offset=row["kafka_offset"],
+        stored_seq=row["seq"],
+    )
+
+
+def _stored(judged: Judgement) -> dict[str, Any]:
+    """A judgement as the columns of its row; times in microseconds."""
+    return {
+        "verdict": judged.verdict.value,
+        "final": judged.final,
+        "revision": judged.revision,
+        "rules_version": judged.rules_version,
+        "breaks": sum(kind.mask for kind in judged.breaks),
+        "missing": sum(1 << source for source in judged.missing),
+        "late": sum(1 << source for source in judged.late),
+        "present": sum(1 << leg.source for leg in judged.legs),
+        "currency": judged.currency,
+        "amount_minor": judged.amount_minor,
+        "spread_minor": judged.spread_minor,
+        "first_arrival": judged.first_arrival * 1000,
+        "last_arrival": judged.last_arrival * 1000,
+        "legs": judged.packed_legs,
+    }
