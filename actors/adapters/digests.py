@@ -2,12 +2,12 @@
 
 Results are vouched for by SHA-256 over the rows as PostgreSQL's binary COPY format has them (header and trailer left
 out), so that an auditor who copies the same rows out again gets the same digest. Rows of one flush are found again by
-`decided_at` and key group: a ledger gives every flush a moment of its own. Three digests, because three things may
-become of them:
+`decided_at` and key group: a ledger gives every flush a moment of its own. Three parts, because three things may become
+of them:
 
 - `results_sha256`: new final rows, in order of key group and id. They are the very bytes of the COPY into `results`.
 - `overwriting_sha256`: final rows over a provisional or an older final one, in that order; `overwriting` names them.
-- `provisional_sha256`: rows that are not final. They can be checked until the first of them is replaced.
+- `shown`: rows that are not final, each with a digest of its own, as the next look at it replaces it without a trace.
 
 A final row that a later revision replaces goes to result_history whole, and is still checked there.
 
@@ -53,13 +53,30 @@ def result_details(flush: Flush, new_rows: bytes, now_ms: int) -> dict[str, Any]
         "results_sha256": rows_sha256(new_rows),
         "overwriting": sorted(overwriting["txn_id"].to_list()),
         "overwriting_sha256": _digest(overwriting, now_ms),
-        "provisional": len(provisional),
-        "provisional_sha256": _digest(provisional, now_ms),
+        "shown": _digest_each(provisional, now_ms),
     }
 
 
 def _digest(results: pl.DataFrame, now_ms: int) -> str:
     return rows_sha256(encode(result_rows(results, now_ms))) if len(results) else _NO_ROWS
+
+
+def _digest_each(results: pl.DataFrame, now_ms: int) -> dict[str, str]:
+    """SHA-256 of each row, in hex, by transaction."""
+    if results.is_empty():
+        return {}
+    rows = result_rows(results, now_ms)
+    copied = memoryview(encode(rows))[_HEADER_BYTES:-_TRAILER_BYTES]
+    digests: dict[str, str] = {}
+    at = 0
+    for txn_id in rows["txn_id"]:
+        start = at
+        at += 2  # the number of fields
+        for _ in range(rows.width):
+            length = int.from_bytes(copied[at : at + 4], "big", signed=True)
+            at += 4 + max(length, 0)  # -1 is a null
+        digests[txn_id] = hashlib.sha256(copied[start:at]).hexdigest()
+    return digests
 
 
 def row_entries(flush: Flush, at: datetime, actor: str) -> list[AuditEntry]:

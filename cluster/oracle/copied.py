@@ -31,6 +31,11 @@ class ResultRow:
     txn_id: str
     decided_us: int
 
+    @property
+    def name(self) -> str:
+        """The key for a person."""
+        return f"key_group={self.key_group} txn_id={self.txn_id}"
+
 
 class RowSplitter:
     """Cuts a stream of binary COPY of RESULT_COLUMNS into rows, however the stream comes in pieces."""

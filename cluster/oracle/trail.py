@@ -240,7 +240,7 @@ class _Check:
         )
         suspects = await check_results(connection, self._store, baseline, report)
         await check_rows(connection, self._store, report)
-        await Naming(connection, report).name_all(suspects, baseline)
+        await Naming(connection, self._store, report).name_all(suspects, baseline)
         await self._check_checkpoints()
         await self._check_guards()
         for row in await connection.fetch(SQL["replaced"], REPLACED_NAMED_MAX):

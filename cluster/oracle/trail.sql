@@ -68,6 +68,18 @@ select key_group, seq, txn_id, source, event_id, amount_minor, currency, status,
        original_txn_id, kafka_partition, kafka_offset
 from event_log where key_group >= $1 and key_group < $2 and seq >= $3 and seq < $4 order by key_group, seq
 
+-- name: with_result
+-- Of these transactions the ones that have a result, final or not.
+select r.txn_id from unnest($1::smallint[], $2::text[]) as t (key_group, txn_id)
+join results r on r.key_group = t.key_group and r.txn_id = t.txn_id
+
+-- name: shown_now
+-- Some results that are not final. Times in microseconds.
+select true as is_current, key_group, txn_id, verdict, final, revision, rules_version, breaks, missing, late, present,
+       currency, amount_minor, spread_minor, (extract(epoch from first_arrival) * 1000000)::bigint as first_arrival,
+       (extract(epoch from last_arrival) * 1000000)::bigint as last_arrival, legs, event_seqs
+from results where not final and key_group = $1 and txn_id = $2
+
 -- name: has_event
 -- Whether the log still holds an event's block.
 select exists (select from event_blocks b where b.key_group = $1::smallint and $2::bigint between b.seq_from and b.seq_to)

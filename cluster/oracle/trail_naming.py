@@ -8,7 +8,7 @@ retention has dropped the events, the entries about mismatches and revisions sti
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import asyncpg
 from cluster.oracle.judge import Judgement, Seen, judge
 from cluster.oracle.trail_report import Fault, TrailReport, iso
 from cluster.oracle.trail_results import Baseline, Suspects
-from cluster.oracle.trail_store import VouchedFlush
+from cluster.oracle.trail_store import TrailStore, VouchedFlush
 from schemas.errors import InvalidRulesError
 from schemas.events import SourceSpec, Status, key_group_of
 from schemas.queries import named_queries
@@ -49,64 +49,84 @@ class _Case:
 class Naming:
     """Looks at rows one by one. Reads only."""
 
-    def __init__(self, connection: asyncpg.Connection[asyncpg.Record], report: TrailReport) -> None:
+    def __init__(self, connection: asyncpg.Connection[asyncpg.Record], store: TrailStore, report: TrailReport) -> None:
         self._connection = connection
+        self._store = store
         self._report = report
         self._rulebook: Rulebook | None = None
         self._sources: tuple[SourceSpec, ...] = ()
+        self._gone: set[str] = set()  # said to be gone already
 
     async def name_all(self, suspects: Suspects, baseline: Baseline | None) -> None:
         """Add a fault for everything that does not fit, as near to the row and field as can be told."""
-        if not (suspects.flushes or suspects.strays or suspects.groups):
+        if not (suspects.flushes or suspects.strays or suspects.groups or suspects.shown):
             return
         await self._read_rules()
-        gone = await self._gone() if suspects.flushes or suspects.groups else {}
+        if suspects.flushes or suspects.groups:
+            await self._name_gone(suspects, baseline)
         for row in suspects.strays:
             what = f"no flush of key group {row.key_group} decided anything at {iso(row.decided_us)}"
-            name = f"key_group={row.key_group} txn_id={row.txn_id}"
             is_elsewhere = key_group_of(row.txn_id) != row.key_group
-            self._report.add(Fault("", 0, what, "results", name, "key_group" if is_elsewhere else "decided_at"))
+            self._report.add(Fault("", 0, what, "results", row.name, "key_group" if is_elsewhere else "decided_at"))
         for flush in suspects.flushes:
-            await self._name_flush(flush, gone)
+            await self._name_flush(flush)
         for group in suspects.groups:
             assert baseline is not None  # noqa: S101 - there are no groups without one
-            await self._name_group(group, baseline, gone)
+            await self._name_group(group, baseline)
+        for row, place in suspects.shown[:ROWS_LOOKED_AT_MAX]:
+            before = self._report.fault_count
+            for case in await self._cases("shown_now", row.key_group, row.txn_id):
+                await self._name_case(case, place.chain, place.seq, {})
+            if self._report.fault_count == before:
+                what = "is not what this flush showed"
+                self._report.add(Fault(place.chain, place.seq, what, "results", row.name, "decided_at"))
 
-    async def _name_flush(self, flush: VouchedFlush, gone: Mapping[int, Sequence[str]]) -> None:
+    async def _name_gone(self, suspects: Suspects, baseline: Baseline | None) -> None:
+        """Transactions that are decided by the place of their events in the log, and have no result."""
+        for row in await self._connection.fetch(SQL["without_result"], GONE_NAMED_MAX):
+            group, name = row["key_group"], f"key_group={row['key_group']} txn_id={row['txn_id']}"
+            place = next((flush.place for flush in suspects.flushes if group in flush.groups), None)
+            if place is None and baseline is not None:
+                place = baseline.place
+            if place is not None:
+                self._gone.add(row["txn_id"])
+                self._report.add(Fault(place.chain, place.seq, "was decided, but its result is gone", "results", name))
+
+    async def _name_flush(self, flush: VouchedFlush) -> None:
         place, details = flush.place, flush.details
         at = f"decided_at={iso(flush.at_us)}"
         cases = await self._cases("decided_then", flush.at_us, flush.groups.start, flush.groups.stop)
         told = await self._told(flush)
         before = self._report.fault_count
         for case in cases[:ROWS_LOOKED_AT_MAX]:
-            await self._name_case(case, place.chain, place.seq, told)
+            shown = self._store.shown(case.row["txn_id"])
+            if shown is not None and shown[1] == place:
+                what = "is True, but this flush showed it as open"
+                self._report.add(Fault(place.chain, place.seq, what, case.table, case.name, "final"))
+            else:
+                await self._name_case(case, place.chain, place.seq, told)
         vouched = details["final"] + len(details["overwriting"])
-        present = {case.row["txn_id"] for case in cases}
+        present = {case.row["txn_id"] for case in cases} | self._gone
         lost = {name for name in (*told, *details["overwriting"]) if name not in present}
-        lost |= {name for group in flush.groups for name in gone.get(group, ())} if len(cases) < vouched else set()
         for name in sorted(lost)[:GONE_NAMED_MAX]:
             row = f"key_group={key_group_of(name)} txn_id={name}"
             self._report.add(Fault(place.chain, place.seq, "its result of this flush is gone", "results", row))
-        if len(cases) > vouched:
+        if len(cases) > vouched and self._report.fault_count == before:
             what = f"{vouched} rows were decided then, but {len(cases)} are there"
             names = " ".join(case.row["txn_id"] for case in cases if case.row["txn_id"] not in told)[:500]
             self._report.add(Fault(place.chain, place.seq, what, "results", f"{at} txn_id={names}", "decided_at"))
-        if self._report.fault_count == before:
+        if self._report.fault_count == before and not self._gone:
             what = f"one of the {vouched} rows that this flush decided is not what it wrote, or is gone"
             self._report.add(Fault(place.chain, place.seq, what, "results", at))
 
-    async def _name_group(self, group: int, baseline: Baseline, gone: Mapping[int, Sequence[str]]) -> None:
+    async def _name_group(self, group: int, baseline: Baseline) -> None:
         place = baseline.place
         cases = await self._cases("decided_until", baseline.decided_to_us, group)
         before = self._report.fault_count
         for case in cases[:ROWS_LOOKED_AT_MAX]:
             await self._name_case(case, place.chain, place.seq, {})
         count = baseline.results.get(str(group), (0, ""))[0]
-        for name in list(gone.get(group, ()))[:GONE_NAMED_MAX] if len(cases) < count else ():
-            self._report.add(
-                Fault(place.chain, place.seq, "its result is gone", "results", f"key_group={group} txn_id={name}")
-            )
-        if self._report.fault_count == before:
+        if self._report.fault_count == before and not self._gone:
             what = f"the results of this key group from before the baseline ({count} then) are not what they were"
             self._report.add(Fault(place.chain, place.seq, what, "results", f"key_group={group}"))
 
@@ -118,13 +138,6 @@ class Naming:
         """What the entries that follow the flush's own say of its mismatches and revisions, by transaction."""
         rows = await self._connection.fetch(SQL["told_with"], flush.place.chain, flush.place.seq)
         return {row["object_id"]: json.loads(row["details"]) for row in rows}
-
-    async def _gone(self) -> dict[int, list[str]]:
-        """By key group, transactions whose events are all in the log and decided, and that have no result."""
-        found: dict[int, list[str]] = {}
-        for row in await self._connection.fetch(SQL["without_result"], GONE_NAMED_MAX):
-            found.setdefault(row["key_group"], []).append(row["txn_id"])
-        return found
 
     async def _read_rules(self) -> None:
         rows = await self._connection.fetch(SQL["rules_in_force"])
@@ -150,8 +163,11 @@ class Naming:
     async def _from_events(self, case: _Case) -> dict[str, tuple[Any, Any]] | None:
         """Fields that differ from the judgement of the row's events; None when the events cannot be asked."""
         row = case.row
-        if key_group_of(row["txn_id"]) != row["key_group"]:
-            return {"key_group": (row["key_group"], key_group_of(row["txn_id"]))}
+        own_group = key_group_of(row["txn_id"])
+        if own_group != row["key_group"]:
+            if await self._connection.fetch(SQL["events_named"], own_group, row["txn_id"]):
+                return {"key_group": (row["key_group"], own_group)}
+            return {"txn_id": (row["txn_id"], "no such transaction")}
         if self._rulebook is None or row["event_seqs"] is None:
             return None
         own = await self._connection.fetch(SQL["events_of"], row["key_group"], row["event_seqs"])
@@ -175,7 +191,8 @@ class Naming:
     def _differences(self, row: asyncpg.Record, events: list[Seen]) -> dict[str, tuple[Any, Any]] | None:
         if not events or self._rulebook is None:
             return None
-        judged = judge(events, self._rulebook, self._sources, [_CLOSED] * len(self._sources))
+        watermark = _CLOSED if row["final"] else 0
+        judged = judge(events, self._rulebook, self._sources, [watermark] * len(self._sources))
         return {name: (row[name], value) for name, value in _stored(judged).items() if row[name] != value}
 
     @staticmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -42,10 +41,10 @@ class TrailReport:
     retired_digests: int = 0
     dropped_events: int = 0
     covered_results: int = 0  # final results, replaced ones included, that a digest vouches for
-    covered_provisional: int = 0
+    covered_shown: int = 0  # results that are not final
     baseline_results: int = 0  # of the covered ones, those that the baseline took as they were
     uncovered_results: int = 0  # written by an older version after the baseline
-    covered_rows: Counter[str] = field(default_factory=Counter)  # table: rows compared with what entries tell
+    covered_rows: dict[str, int] = field(default_factory=dict)  # table: rows compared with what entries tell
     covered_since: str = ""  # ISO 8601; empty while there is no baseline
     is_covered_from_start: bool = False  # the baseline found no result and no event
     faults: list[Fault] = field(default_factory=list)

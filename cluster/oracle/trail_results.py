@@ -4,7 +4,7 @@ One pass in order of time over `results` and `result_history` together, beside t
 moment and key group belong to one flush, and their digests must be the ones in its entry. A row of no flush was slipped
 in. What was decided before the ledger's baseline has one digest per key group instead.
 
-Rows that are not final are replaced without a trace, so they are checked only as long as all of a flush still stand.
+Rows that are not final are replaced without a trace, so each has a digest of its own, of which the newest counts.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ import asyncpg
 from cluster.oracle.copied import RESULT_COLUMNS, ResultRow, RowSplitter
 from cluster.oracle.trail_report import Fault, TrailReport, iso
 from cluster.oracle.trail_store import Place, TrailStore, VouchedFlush
+from schemas.events import key_group_of
+from schemas.queries import named_queries
 
+SQL: Final = named_queries("cluster.oracle", "trail.sql")
 # `collate "C"`: in the order of the bytes, as the engine sorts, whatever the database's own order is.
 _ORDER: Final = 'order by decided_at, key_group, txn_id collate "C", revision'
 FINAL_RESULTS: Final = (
     f"select * from (select {RESULT_COLUMNS} from results where final"  # noqa: S608
     f" union all select {RESULT_COLUMNS} from result_history where final) r {_ORDER}"
 )
-PROVISIONAL_RESULTS: Final = f"select {RESULT_COLUMNS} from results where not final {_ORDER}"  # noqa: S608
+SHOWN_RESULTS: Final = f"select {RESULT_COLUMNS} from results where not final {_ORDER}"  # noqa: S608
+SHOWN_ASKED_ROWS: Final = 5_000  # in one question
 SUSPECTS_MAX: Final = 100  # flushes whose rows are looked at one by one; of more it is only said that they differ
 
 
@@ -88,6 +92,7 @@ class Suspects:
     flushes: list[VouchedFlush] = field(default_factory=list)
     strays: list[ResultRow] = field(default_factory=list)  # of no flush
     groups: list[int] = field(default_factory=list)  # whose baseline does not fit
+    shown: list[tuple[ResultRow, Place]] = field(default_factory=list)  # not final, and not what was shown
 
 
 class ResultsPass:
@@ -119,7 +124,7 @@ class ResultsPass:
         if len(self.suspects.strays) < SUSPECTS_MAX:
             self.suspects.strays.append(row)
         else:
-            self._report.add(Fault("", 0, "no flush decided it", "results", f"txn_id={row.txn_id}"))
+            self._report.add(Fault("", 0, "no flush decided it", "results", row.name))
 
     def _go_to(self, at_us: int) -> None:
         """Close what is open, then what lies between, then open the flushes of this moment."""
@@ -187,10 +192,39 @@ async def check_results(
     walk = ResultsPass(store.flushes(), baseline, report)
     await _stream(connection, FINAL_RESULTS, walk.take)
     suspects = walk.finish()
-    shown = _ShownPass(store.flushes(), baseline, report)
-    await _stream(connection, PROVISIONAL_RESULTS, shown.take)
-    shown.finish()
+    await _check_shown(connection, store, baseline, report, suspects)
     return suspects
+
+
+async def _check_shown(
+    connection: asyncpg.Connection[asyncpg.Record],
+    store: TrailStore,
+    baseline: Baseline | None,
+    report: TrailReport,
+    suspects: Suspects,
+) -> None:
+    """Rows that are not final are as their newest flush showed them, and none was removed."""
+
+    def take(row: ResultRow) -> None:
+        if baseline is not None and row.decided_us <= baseline.decided_to_us:
+            return
+        known = store.shown(row.txn_id)
+        if known is None:
+            what = "is not final, and no flush showed it so"
+            report.add(Fault("", 0, what, "results", row.name, "final"))
+        elif known[0] == hashlib.sha256(row.data).hexdigest():
+            report.covered_shown += 1
+        else:
+            suspects.shown.append((row, known[1]))
+
+    await _stream(connection, SHOWN_RESULTS, take)
+    for part in store.every_shown(SHOWN_ASKED_ROWS):
+        groups, names = [key_group_of(txn_id) for txn_id, _ in part], [txn_id for txn_id, _ in part]
+        there = {row["txn_id"] for row in await connection.fetch(SQL["with_result"], groups, names)}
+        for txn_id, place in part:
+            if txn_id not in there:
+                row = f"key_group={key_group_of(txn_id)} txn_id={txn_id}"
+                report.add(Fault(place.chain, place.seq, "was shown, but it is gone", "results", row))
 
 
 async def _stream(
@@ -203,60 +237,3 @@ async def _stream(
             take(row)
 
     await connection.copy_from_query(query, output=output, format="binary")
-
-
-class _ShownPass:
-    """The pass over rows that are not final: at most as many as a flush showed, and as they were if all still stand."""
-
-    def __init__(self, flushes: Iterator[VouchedFlush], baseline: Baseline | None, report: TrailReport) -> None:
-        self._flushes = flushes
-        self._baseline = baseline
-        self._report = report
-        self._rows: list[ResultRow] = []
-        self._next = next(flushes, None)
-
-    def take(self, row: ResultRow) -> None:
-        """The next row."""
-        if self._baseline is not None and row.decided_us <= self._baseline.decided_to_us:
-            return
-        if self._rows and self._rows[0].decided_us != row.decided_us:
-            self._judge()
-        self._rows.append(row)
-
-    def finish(self) -> None:
-        """After the last row."""
-        if self._rows:
-            self._judge()
-
-    def _judge(self) -> None:
-        """Rows of one moment against the flushes of it."""
-        at_us = self._rows[0].decided_us
-        flushes: list[VouchedFlush] = []
-        while self._next is not None and self._next.at_us <= at_us:
-            if self._next.at_us == at_us:
-                flushes.append(self._next)
-            self._next = next(self._flushes, None)
-        for flush in flushes:
-            rows = [row for row in self._rows if row.key_group in flush.groups]
-            self._rows = [row for row in self._rows if row.key_group not in flush.groups]
-            if "provisional" in flush.details:
-                self._judge_flush(flush, rows)
-        for row in self._rows:
-            what = "is not final, and no flush showed it then"
-            self._report.add(Fault("", 0, what, "results", f"txn_id={row.txn_id}", "final or decided_at"))
-        self._rows = []
-
-    def _judge_flush(self, flush: VouchedFlush, rows: list[ResultRow]) -> None:
-        place, shown = flush.place, flush.details["provisional"]
-        if len(rows) > shown:
-            names = ", ".join(row.txn_id for row in rows[:20])
-            what = f"{len(rows)} rows are not final, but this flush showed {shown} only"
-            self._report.add(Fault(place.chain, place.seq, what, "results", f"txn_id={names}", "final"))
-        elif len(rows) == shown:
-            digest = hashlib.sha256(b"".join(row.data for row in rows)).hexdigest()
-            if digest == flush.details["provisional_sha256"]:
-                self._report.covered_provisional += len(rows)
-            else:
-                names = ", ".join(row.txn_id for row in rows[:20])
-                what = "a row that is not final is not what this flush showed"
-                self._report.add(Fault(place.chain, place.seq, what, "results", f"txn_id={names}"))

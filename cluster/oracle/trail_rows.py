@@ -19,6 +19,7 @@ SQL = named_queries("cluster.oracle", "trail.sql")
 async def check_rows(connection: asyncpg.Connection[asyncpg.Record], store: TrailStore, report: TrailReport) -> None:
     """Every row of every covered table is what its entries tell, and every row that they tell of is there."""
     for table, covered in COVERED.items():
+        report.covered_rows[table] = 0
         columns = await _columns(connection, table)
         names = [name for name in covered.columns if name in columns]
         query = f"select {', '.join(names)} from {table}"  # noqa: S608 (our own names)

@@ -23,6 +23,7 @@ create table flushes (
     at_us integer, key_group_from integer, key_group_to integer, chain text, seq integer, details text,
     primary key (at_us, chain, seq)
 ) without rowid;
+create table shown (txn_id text primary key, at_us integer, sha256 text, chain text, seq integer) without rowid;
 """
 # What a row is that no entry has told of in full: the defaults of columns that only people change.
 DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -32,7 +33,7 @@ DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
 # Details of a flush that its checks need.
 _KEPT: Final = (
     *("key_group_from", "key_group_to", "seq_from", "seq_to", "events", "blocks_sha256", "raw_sha256"),
-    *("final", "results_sha256", "overwriting", "overwriting_sha256", "provisional", "provisional_sha256"),
+    *("final", "results_sha256", "overwriting", "overwriting_sha256"),
 )
 
 
@@ -127,6 +128,12 @@ class TrailStore:
             (at_us, kept["key_group_from"], kept["key_group_to"], place.chain, place.seq, json.dumps(kept)),
         )
 
+        self._db.executemany(
+            "insert into shown values (?, ?, ?, ?, ?) on conflict do update set at_us = excluded.at_us,"
+            " sha256 = excluded.sha256, chain = excluded.chain, seq = excluded.seq where excluded.at_us > at_us",
+            [(txn_id, at_us, sha256, place.chain, place.seq) for txn_id, sha256 in details.get("shown", {}).items()],
+        )
+
     # -- what the checks ask ---------------------------------------------------------------------------------------
 
     def flushes(self) -> Iterator[VouchedFlush]:
@@ -148,6 +155,17 @@ class TrailStore:
         """Rows that the entries tell of and that nobody has asked for: key and content."""
         for key, told in self._db.execute("select key, told from expected where tbl = ? and seen = 0", (table,)):
             yield key, _told_row(table, json.loads(told))
+
+    def shown(self, txn_id: str) -> tuple[str, Place] | None:
+        """The digest of the newest row of a transaction that was not final, and the flush that wrote it."""
+        row = self._db.execute("select sha256, chain, seq from shown where txn_id = ?", (txn_id,)).fetchone()
+        return None if row is None else (row[0], Place(row[1], row[2]))
+
+    def every_shown(self, rows: int) -> Iterator[list[tuple[str, Place]]]:
+        """Every transaction that was ever shown before it was final, in lists of so many."""
+        found = self._db.execute("select txn_id, chain, seq from shown")
+        while part := found.fetchmany(rows):
+            yield [(txn_id, Place(chain, seq)) for txn_id, chain, seq in part]
 
 
 def row_key(names: Sequence[str], row: Mapping[str, Any]) -> str:
