@@ -122,15 +122,14 @@ where chain = $1 and seq > $2 and action in ('verdict.mismatched', 'verdict.revi
   and seq < coalesce((select min(seq) from audit_logs where chain = $1 and seq > $2 and action = 'flush'), 1::bigint << 62)
 
 -- name: without_result
--- Transactions that are decided by their place in the log and have no result, some of each key group.
-select key_group, txn_id from (
-    select distinct b.key_group, e.txn_id, row_number() over (partition by b.key_group) as n
-    from checkpoints c
-    join event_blocks b on b.key_group >= c.key_group_from and b.key_group < c.key_group_to and b.seq_from < c.low_seq
-    cross join lateral unnest(b.seq, b.txn_id) as e (seq, txn_id)
-    where e.seq < c.low_seq
-      and not exists (select from results r where r.key_group = b.key_group and r.txn_id = e.txn_id)
-) found where n <= $1
+-- Some transactions that are decided by their place in the log and have no result.
+select distinct b.key_group, e.txn_id
+from checkpoints c
+join event_blocks b on b.key_group >= c.key_group_from and b.key_group < c.key_group_to and b.seq_from < c.low_seq
+cross join lateral unnest(b.seq, b.txn_id) as e (seq, txn_id)
+where e.seq < c.low_seq
+  and not exists (select from results r where r.key_group = b.key_group and r.txn_id = e.txn_id)
+limit $1
 
 -- name: rules_in_force
 select version, (extract(epoch from effective_from) * 1000)::bigint as from_ms, body::text as body

@@ -27,6 +27,7 @@ from schemas.verdicts import Verdict, break_mask
 ROWS_LOOKED_AT_MAX: Final = 5_000  # of one flush or key group, the ones with a chance to be named
 GONE_NAMED_MAX: Final = 100
 _CLOSED: Final = 1 << 62  # a watermark past every window: what is final was decided
+_UNKNOWN: Final = "no such transaction"
 SQL = named_queries("cluster.oracle", "trail.sql")
 
 
@@ -157,7 +158,7 @@ class Naming:
         if differences is None:
             differences = self._from_entry(row, told.get(row["txn_id"]))
         for name, (found, expected) in differences.items():
-            what = f"is {found!r}, but its events give {expected!r}" if expected != "" else f"is {found!r}"
+            what = f"is {found!r}, but its events give {expected!r}"
             self._report.add(Fault(chain, seq, what, case.table, case.name, name))
 
     async def _from_events(self, case: _Case) -> dict[str, tuple[Any, Any]] | None:
@@ -165,28 +166,31 @@ class Naming:
         row = case.row
         own_group = key_group_of(row["txn_id"])
         if own_group != row["key_group"]:
-            if await self._connection.fetch(SQL["events_named"], own_group, row["txn_id"]):
-                return {"key_group": (row["key_group"], own_group)}
-            return {"txn_id": (row["txn_id"], "no such transaction")}
+            is_known = await self._connection.fetch(SQL["events_named"], own_group, row["txn_id"])
+            return {"key_group": (row["key_group"], own_group)} if is_known else {"txn_id": (row["txn_id"], _UNKNOWN)}
         if self._rulebook is None or row["event_seqs"] is None:
             return None
         own = await self._connection.fetch(SQL["events_of"], row["key_group"], row["event_seqs"])
         events = [_seen(one) for one in own if one["txn_id"] == row["txn_id"]]
         first = self._differences(row, events) if len(events) == len(row["event_seqs"]) else None
-        if first is not None and not first:
+        if first == {}:
             return {}
-        # Perhaps the places of the events were changed, and not what was made of them: ask the whole key group.
-        every = await self._connection.fetch(SQL["events_named"], row["key_group"], row["txn_id"])
-        if not every:
-            return None if self._report.dropped_events else {"txn_id": (row["txn_id"], "no such transaction")}
-        events = [_seen(one) for one in every]
-        second = self._differences(row, events)
-        if second is None or (first is not None and not case.is_current):
+        second = await self._from_every_event(row)
+        if second is None or (first is not None and (not case.is_current or len(first) < len(second))):
             return first
+        return second
+
+    async def _from_every_event(self, row: asyncpg.Record) -> dict[str, tuple[Any, Any]] | None:
+        """The same by all events of the row's id in its key group: perhaps the places of its own were changed."""
+        found = await self._connection.fetch(SQL["events_named"], row["key_group"], row["txn_id"])
+        if not found:
+            return None if self._report.dropped_events else {"txn_id": (row["txn_id"], _UNKNOWN)}
+        events = [_seen(one) for one in found]
+        differences = self._differences(row, events)
         seqs = sorted(one.stored_seq for one in events if not one.redelivery)
-        if seqs != sorted(row["event_seqs"]):
-            second["event_seqs"] = (sorted(row["event_seqs"]), seqs)
-        return second if first is None or len(second) <= len(first) else first
+        if differences is not None and seqs != sorted(row["event_seqs"]):
+            differences["event_seqs"] = (sorted(row["event_seqs"]), seqs)
+        return differences
 
     def _differences(self, row: asyncpg.Record, events: list[Seen]) -> dict[str, tuple[Any, Any]] | None:
         if not events or self._rulebook is None:

@@ -119,11 +119,15 @@ def three(txn_id, at=0.0, **changes):
 
 def first_traffic(ledger):
     """Every kind of decision that a flush writes."""
-    for number in range(30):
-        ledger.tell(*three(f"match-{number}", amount=100 + number))
+    for start in (0, 10, 20):
+        ledger.tell(
+            *(one for number in range(start, start + 10) for one in three(f"match-{number}", amount=100 + number))
+        )
+    amounts = []
     for number in range(8):
         core, _, mobile = three(f"amount-{number}", at=1)
-        ledger.tell(core, event(f"amount-{number}", "GATEWAY", at=1.01, amount=160 + number), mobile)
+        amounts += [core, event(f"amount-{number}", "GATEWAY", at=1.01, amount=160 + number), mobile]
+    ledger.tell(*amounts)
     big = [event("big-0", source.name, at=1.5, amount=BIG + index) for index, source in enumerate(DEFAULT_SOURCES)]
     ledger.tell(*big)
     again = three("again-0", at=2)
