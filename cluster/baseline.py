@@ -16,7 +16,7 @@ import asyncpg
 
 from cluster.audit_chain import append
 from cluster.oracle.copied import RowSplitter
-from cluster.oracle.trail_results import FINAL_RESULTS
+from cluster.oracle.trail_results import final_results
 from schemas.audit import AuditEntry
 from schemas.covered import (
     BASELINE_ACTION,
@@ -82,5 +82,5 @@ async def _results(connection: asyncpg.Connection[Any]) -> tuple[dict[str, list[
             counts[row.key_group] += 1
             newest = max(newest, row.decided_us)
 
-    await connection.copy_from_query(FINAL_RESULTS, output=take, format="binary")
+    await connection.copy_from_query(await final_results(connection), output=take, format="binary")
     return {str(group): [counts[group], digests[group].hexdigest()] for group in sorted(digests)}, newest

@@ -68,6 +68,11 @@ select key_group, seq, txn_id, source, event_id, amount_minor, currency, status,
        original_txn_id, kafka_partition, kafka_offset
 from event_log where key_group >= $1 and key_group < $2 and seq >= $3 and seq < $4 order by key_group, seq
 
+-- name: orders_by_bytes
+-- Whether texts are ordered by their bytes: the built-in provider's locales are, and C of the system's.
+select datlocprovider::text = 'b' or (datlocprovider::text = 'c' and datcollate in ('C', 'POSIX'))
+from pg_database where datname = current_database()
+
 -- name: with_result
 -- Of these transactions the ones that have a result, final or not.
 select r.txn_id from unnest($1::smallint[], $2::text[]) as t (key_group, txn_id)

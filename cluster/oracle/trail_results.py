@@ -24,13 +24,11 @@ from schemas.events import key_group_of
 from schemas.queries import named_queries
 
 SQL: Final = named_queries("cluster.oracle", "trail.sql")
-# `collate "C"`: in the order of the bytes, as the engine sorts, whatever the database's own order is.
-_ORDER: Final = 'order by decided_at, key_group, txn_id collate "C", revision'
-FINAL_RESULTS: Final = (
+_FINAL_RESULTS: Final = (
     f"select * from (select {RESULT_COLUMNS} from results where final"  # noqa: S608
-    f" union all select {RESULT_COLUMNS} from result_history where final) r {_ORDER}"
+    f" union all select {RESULT_COLUMNS} from result_history where final) r"
 )
-SHOWN_RESULTS: Final = f"select {RESULT_COLUMNS} from results where not final {_ORDER}"  # noqa: S608
+_SHOWN_RESULTS: Final = f"select {RESULT_COLUMNS} from results where not final"  # noqa: S608
 SHOWN_ASKED_ROWS: Final = 5_000  # in one question
 SUSPECTS_MAX: Final = 100  # flushes whose rows are looked at one by one; of more it is only said that they differ
 
@@ -182,6 +180,16 @@ def _unlike(flush: VouchedFlush) -> Fault:
     return Fault(flush.place.chain, flush.place.seq, what, "results", rows)
 
 
+async def final_results(connection: asyncpg.Connection[Any]) -> str:
+    """The query of all final results, replaced ones included, by moment, key group and id.
+
+    Ids are in the order of their bytes, as the engine sorts them. Where that is the database's own order, the indexes
+    have it and nothing is sorted; elsewhere it has to be.
+    """
+    is_own = await connection.fetchval(SQL["orders_by_bytes"])
+    return f"{_FINAL_RESULTS} order by decided_at, key_group, txn_id" + ("" if is_own else ' collate "C"')
+
+
 async def check_results(
     connection: asyncpg.Connection[asyncpg.Record],
     store: TrailStore,
@@ -190,7 +198,7 @@ async def check_results(
 ) -> Suspects:
     """Check final results, then those that are not final. Gives what does not fit, for `trail_naming`."""
     walk = ResultsPass(store.flushes(), baseline, report)
-    await _stream(connection, FINAL_RESULTS, walk.take)
+    await _stream(connection, await final_results(connection), walk.take)
     suspects = walk.finish()
     await _check_shown(connection, store, baseline, report, suspects)
     return suspects
@@ -217,7 +225,7 @@ async def _check_shown(
         else:
             suspects.shown.append((row, known[1]))
 
-    await _stream(connection, SHOWN_RESULTS, take)
+    await _stream(connection, _SHOWN_RESULTS, take)
     for part in store.every_shown(SHOWN_ASKED_ROWS):
         groups, names = [key_group_of(txn_id) for txn_id, _ in part], [txn_id for txn_id, _ in part]
         there = {row["txn_id"] for row in await connection.fetch(SQL["with_result"], groups, names)}
