@@ -15,14 +15,16 @@ from cluster.cli.exit_codes import ExitCode
 from cluster.cli.terminal import SafeConsole, styled
 from cluster.database import run
 from cluster.endpoints import Endpoints
+from cluster.log_topics import CHAIN as TOPICS_CHAIN
 from cluster.oracle.ledger import CONNECT_TIMEOUT_S
 from cluster.oracle.trail import SQL, check_trail
 from cluster.oracle.trail_file import NotATrailError, check_file
 from cluster.oracle.trail_report import TrailReport
 from cluster.settings import get_settings
-from schemas.covered import BASELINE_CHAIN
+from schemas.covered import BASELINE_CHAIN, SETUP_CHAIN
 
 FAULTS_SHOWN_MAX = 50
+BEFORE_RECORDS = {BASELINE_CHAIN, SETUP_CHAIN, TOPICS_CHAIN}  # chains that begin before any record is read
 
 app = typer.Typer(no_args_is_help=True, help="Check the audit trail.")
 console = SafeConsole()
@@ -55,7 +57,7 @@ def verify(
         return
     with Status("checking the audit trail", console=errors) as status:
         report = run(_verify(_access(database), status, digests=digests))
-    if report.entries == report.chains.get(BASELINE_CHAIN, 0) and not report.faults:
+    if report.chains.keys() <= BEFORE_RECORDS and not report.faults:
         errors.print("recon: the audit trail is empty: nothing was checked", style="red")
         raise typer.Exit(ExitCode.NOT_READY)
     if as_json:

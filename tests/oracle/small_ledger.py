@@ -22,7 +22,7 @@ from api.services import Ports, Services
 from api.watch import IncidentWatch
 from cluster import log_topics
 from cluster.layout import prepare, set_first_rules
-from schemas.events import DEFAULT_SOURCES, KEY_GROUPS, key_group_of, key_group_of_position
+from schemas.events import DEFAULT_SOURCES, key_group_of, key_group_of_position
 from tests.actors.workbench import A0, PATIENCE_S, Clock, event, sent_frame
 
 WINDOW_MS = 30_000
@@ -249,6 +249,3 @@ async def fill(endpoints):
     finally:
         ledger.stop()
     return ledger
-
-
-__all__ = ["KEY_GROUPS", "SmallLedger", "begin", "desk", "fill", "first_traffic", "second_traffic", "services_on"]

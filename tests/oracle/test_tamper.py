@@ -235,6 +235,12 @@ CHANGES = [
         "dead_letters",
         "kafka_offset=900000",
     ),
+    Change(
+        "dead_letters: given another's place, so that its replay is told of",
+        f"update dead_letters set kafka_offset = 900000 where {DISMISSED}",
+        "dead_letters",
+        "kafka_offset=900000",
+    ),
     # The desk
     of_row("exceptions", "txn_id = 'big-0'", "txn_id=big-0", "approved_by", "'adam'"),
     of_row("exceptions", "txn_id = 'big-0'", "txn_id=big-0", "proposed_by", "'adam'"),
