@@ -213,7 +213,8 @@ class _Check:
                 self._heads_of_baseline = heads
             else:
                 self._laid_out = heads
-        self._store.take_rows(place, details)
+        for fault in self._store.take_rows(place, row["action"], row["actor"], details):
+            report.add(fault)
         if report.entries % PREFETCH_ENTRIES == 0:
             self._say(report.entries)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import asyncpg
 
 from cluster.oracle.trail_report import Fault, TrailReport
-from cluster.oracle.trail_store import Place, TrailStore, row_key
+from cluster.oracle.trail_store import Place, TrailStore, named_row, row_key
 from schemas.covered import COVERED, Form, told
 from schemas.queries import named_queries
 
@@ -31,7 +31,7 @@ async def check_rows(connection: asyncpg.Connection[asyncpg.Record], store: Trai
         for key, expected in store.unseen(table):
             if not await _may_be_gone(connection, table, key, report):
                 at = expected.last
-                report.add(Fault(at.chain, at.seq, "told of it, but it is gone", table, _named(table, key)))
+                report.add(Fault(at.chain, at.seq, "told of it, but it is gone", table, named_row(table, key)))
 
 
 async def _columns(connection: asyncpg.Connection[asyncpg.Record], table: str) -> set[str]:
@@ -45,12 +45,12 @@ def _check_row(table: str, found: dict[str, Any], store: TrailStore, report: Tra
     key = row_key(COVERED[table].key, found)
     expected = store.expected(table, key)
     if expected is None:
-        report.add(Fault("", 0, "no entry tells of it", table, _named(table, key)))
+        report.add(Fault("", 0, "no entry tells of it", table, named_row(table, key)))
         return
     begun = BEGINNINGS.get(table)
     if begun is not None and begun[0] not in expected.columns:
         at = expected.last
-        report.add(Fault(at.chain, at.seq, f"no entry tells that it was {begun[1]}", table, _named(table, key)))
+        report.add(Fault(at.chain, at.seq, f"no entry tells that it was {begun[1]}", table, named_row(table, key)))
     for name, value in found.items():
         if name in expected.columns and expected.columns[name][0] != value:
             said, at = expected.columns[name]
@@ -62,12 +62,7 @@ def _difference(table: str, key: str, name: str, found: Any, said: Any, at: Plac
         what = f"is {found!r}, but was told as {said!r}"
     else:
         what = "is not what was told"
-    return Fault(at.chain, at.seq, what, table, _named(table, key), name)
-
-
-def _named(table: str, key: str) -> str:
-    values = json.loads(key)
-    return " ".join(f"{name}={value}" for name, value in zip(COVERED[table].key, values, strict=True))
+    return Fault(at.chain, at.seq, what, table, named_row(table, key), name)
 
 
 async def _may_be_gone(

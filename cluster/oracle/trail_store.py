@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from cluster.oracle.trail_report import Fault
+from cluster.oracle.trail_steps import unexplained
 from schemas.covered import COVERED, ROWS
 
 CACHE_KIB: Final = 65_536  # of SQLite's page cache; the rest is on disk
@@ -94,21 +96,31 @@ class TrailStore:
 
     # -- what entries tell -----------------------------------------------------------------------------------------
 
-    def take_rows(self, place: Place, details: Mapping[str, Any]) -> None:
-        """Take in the rows that an entry tells. What is not in the form of such rows is left out."""
+    def take_rows(self, place: Place, action: str, actor: str, details: Mapping[str, Any]) -> list[Fault]:
+        """Take in the rows that an entry tells, and give what its action does not explain (`trail_steps`).
+
+        What is not in the form of such rows is left out.
+        """
+        faults: list[Fault] = []
         by_table = details.get(ROWS)
         if not isinstance(by_table, dict):
-            return
+            return faults
         for table, rows in by_table.items():
             covered = COVERED.get(table)
             if covered is None or not isinstance(rows, list):
                 continue
             for row in rows:
-                self._take_row(place, table, row_key(covered.key, row), row)
+                key = row_key(covered.key, row)
+                before = self._take_row(place, table, key, row)
+                for name, what in unexplained(table, action, actor, before, row):
+                    faults.append(Fault(place.chain, place.seq, what, table, named_row(table, key), name))
+        return faults
 
-    def _take_row(self, place: Place, table: str, key: str, row: Mapping[str, Any]) -> None:
+    def _take_row(self, place: Place, table: str, key: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Put a row together with what was told of it before, which it gives."""
         stored = self._db.execute("select told from expected where tbl = ? and key = ?", (table, key)).fetchone()
         known = json.loads(stored[0]) if stored else {"entries": [], "columns": {}}
+        before = {name: value for name, (value, _) in known["columns"].items()} if stored else None
         if stored and not _is_newer(table, known["columns"], row):
             row = {name: value for name, value in row.items() if name not in known["columns"]}
         known["entries"].append([place.chain, place.seq])
@@ -119,6 +131,7 @@ class TrailStore:
             "insert into expected (tbl, key, told) values (?, ?, ?) on conflict do update set told = excluded.told",
             (table, key, json.dumps(known)),
         )
+        return before
 
     def take_flush(self, at_us: int, place: Place, details: Mapping[str, Any]) -> None:
         """Take in the entry of a flush."""
@@ -166,6 +179,11 @@ class TrailStore:
         found = self._db.execute("select txn_id, chain, seq from shown")
         while part := found.fetchmany(rows):
             yield [(txn_id, Place(chain, seq)) for txn_id, chain, seq in part]
+
+
+def named_row(table: str, key: str) -> str:
+    """The key of a row for a person."""
+    return " ".join(f"{name}={value}" for name, value in zip(COVERED[table].key, json.loads(key), strict=True))
 
 
 def row_key(names: Sequence[str], row: Mapping[str, Any]) -> str:

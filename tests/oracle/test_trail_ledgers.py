@@ -11,6 +11,7 @@ import pytest
 
 from actors.adapters import digests, postgres
 from actors.adapters.postgres import PostgresLedger
+from api.models.exceptions import ExceptionAction
 from cluster import baseline, migrate, retention
 from cluster.layout import split_key_groups
 from cluster.oracle.trail import check_trail
@@ -18,7 +19,7 @@ from cluster.stack.postgres import create_database, drop_database
 from schemas.events import DEFAULT_SOURCES, key_group_of
 from tests.actors.workbench import event
 from tests.conftest import run_sync
-from tests.oracle.small_ledger import SmallLedger, begin, desk, first_traffic, services_on, three
+from tests.oracle.small_ledger import ANNA, ARNO, SmallLedger, begin, desk, first_traffic, services_on, three
 
 pytestmark = pytest.mark.stack
 
@@ -249,6 +250,33 @@ def test_a_ledger_of_an_older_version_is_covered_from_its_migration_on(old_endpo
         assert any(named in fault for fault in said), (statement, said)
         sql(old_endpoints, undo)
     assert faults(old_endpoints) == []
+
+
+def test_a_forged_proposal_is_not_made_good_by_an_honest_approval(endpoints):
+    ledger = run_sync(begin(endpoints))
+    try:
+        first_traffic(ledger)
+    finally:
+        ledger.stop()
+    sql(
+        endpoints,
+        "insert into exceptions (key_group, txn_id, state, version, assignee, reason_code, needs_checker, proposed_by)"
+        f" values ({key_group_of('big-0')}, 'big-0', 'in_review', 1, 'anna', 'written_off', true, 'anna')",
+    )
+
+    async def approve():
+        services = await services_on(endpoints)
+        try:
+            for caller in (ANNA, ARNO):
+                await services.people.seen(caller)
+            await services.exceptions.act("big-0", ExceptionAction(action="approve", version=1), ARNO)
+        finally:
+            await services.stop()
+
+    run_sync(approve())
+    named = {(fault.row, fault.field) for fault in report_of(endpoints).faults if fault.table == "exceptions"}
+    row = f"key_group={key_group_of('big-0')} txn_id=big-0"
+    assert named == {(row, "assignee"), (row, "reason_code"), (row, "proposed_by"), (row, "version")}
 
 
 def test_results_that_an_older_version_still_writes_after_the_migration_are_counted_as_not_covered(

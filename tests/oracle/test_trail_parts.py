@@ -142,8 +142,8 @@ def store():
         yield made
 
 
-def tell(store, chain, seq, table, **row):
-    store.take_rows(Place(chain, seq), {ROWS: {table: [row]}})
+def tell(store, chain, seq, table, *, action="", actor="", **row):
+    return store.take_rows(Place(chain, seq), action, actor, {ROWS: {table: [row]}})
 
 
 LETTER = {"topic": "core_txns", "kafka_partition": 0, "kafka_offset": 5}
@@ -175,6 +175,66 @@ def test_an_exception_is_what_its_highest_version_is(store):
     assert store.expected("exceptions", '[1, "T"]').columns["state"] == ("resolved", Place("api", 1))
 
 
+UNTOUCHED = {
+    "state": "open",
+    **dict.fromkeys(("assignee", "reason_code", "proposed_by", "resolved_by", "approved_by", "healed_at")),
+}
+IN_REVIEW = {"state": "in_review", "assignee": "anna", "proposed_by": "anna", "reason_code": "timing"}
+APPROVED = {**IN_REVIEW, "state": "resolved", "approved_by": "arno", "resolved_by": "anna"}
+
+
+def desk(store, *steps):
+    """Tell one exception step by step, each as (action, actor, row); gives the fields that are not explained."""
+    odd = []
+    for number, (action, actor, row) in enumerate(steps, 1):
+        told_row = {"key_group": 1, "txn_id": "T", "version": number, **UNTOUCHED, **row}
+        faults = tell(store, "api", number, "exceptions", action=f"exception.{action}", actor=actor, **told_row)
+        odd += [(fault.seq, fault.field) for fault in faults]
+    return odd
+
+
+@pytest.mark.parametrize(
+    ("steps", "odd"),
+    [
+        ([("propose", "anna", IN_REVIEW), ("approve", "arno", APPROVED)], []),
+        ([("propose", "anna", IN_REVIEW), ("reject", "arno", {"state": "in_review", "assignee": "anna"})], []),
+        ([("assign", "anna", {"state": "assigned", "assignee": "arno"}), ("unassign", "arno", {})], []),
+        ([("start_review", "anna", {"state": "in_review", "assignee": "anna"}), ("reopened", "recon", {})], []),
+        ([("healed", "recon", {"state": "resolved", "reason_code": "healed", "healed_at": 5})], []),
+        # A proposal that nobody made, approved in good faith.
+        ([("approve", "arno", APPROVED)], [(1, "assignee"), (1, "reason_code"), (1, "proposed_by")]),
+        ([("propose", "arno", IN_REVIEW)], [(1, "proposed_by")]),
+        ([("propose", "anna", IN_REVIEW), ("approve", "adam", APPROVED)], [(2, "approved_by")]),
+        (
+            [("propose", "anna", IN_REVIEW), ("approve", "arno", {**APPROVED, "proposed_by": "adam"})],
+            [(2, "proposed_by")],
+        ),
+        (
+            [("propose", "anna", IN_REVIEW), ("assign", "arno", {**IN_REVIEW, "reason_code": "healed"})],
+            [(2, "reason_code")],
+        ),
+    ],
+    ids=["approved", "rejected", "unassigned", "reopened", "healed", "forged", "in-a-name", "other", "maker", "reason"],
+)
+def test_only_what_an_act_changes_may_differ_from_what_was_told_before(store, steps, odd):
+    assert desk(store, *steps) == odd
+
+
+def test_a_version_that_was_not_told_shows(store):
+    row = {"key_group": 1, "txn_id": "T", **UNTOUCHED, "state": "assigned", "assignee": "anna"}
+    assert tell(store, "api", 1, "exceptions", action="exception.assign", actor="anna", version=1, **row) == []
+    (fault,) = tell(store, "api", 2, "exceptions", action="exception.assign", actor="anna", version=3, **row)
+    assert (fault.field, "from 1 to 3" in fault.what) == ("version", True)
+
+
+def test_rules_that_were_changed_before_they_were_activated_show(store):
+    draft = {"version": 2, "state": "draft", "body": "x", "created_by": "anna", "activated_by": None}
+    assert tell(store, "api", 1, "rule_sets", action="rules.draft", actor="anna", **draft) == []
+    active = {**draft, "state": "active", "activated_by": "adam", "body": "y"}
+    (fault,) = tell(store, "api", 2, "rule_sets", action="rules.activate", actor="adam", **active)
+    assert (fault.table, fault.row, fault.field) == ("rule_sets", "version=2", "body")
+
+
 def test_rows_that_nobody_asked_for_are_left_over(store):
     tell(store, "api", 1, "people", username="anna", role="analyst")
     tell(store, "api", 2, "people", username="arno", role="analyst")
@@ -186,7 +246,7 @@ def test_rows_that_nobody_asked_for_are_left_over(store):
 
 def test_what_is_not_in_the_form_of_rows_is_left_alone(store):
     for details in ({}, {ROWS: None}, {ROWS: {"unknown": [{}]}}, {ROWS: {"people": "x"}}):
-        store.take_rows(Place("api", 1), details)
+        assert store.take_rows(Place("api", 1), "", "", details) == []
     assert list(store.unseen("people")) == []
 
 
