@@ -152,7 +152,9 @@ class Ledger(Protocol):
         ...
 
     def flush(self, flush: Flush, sources: Sequence[SourceSpec], now_ms: int) -> Flushed:
-        """Write all of it in one transaction, or nothing.
+        """Write all of it in one transaction, or nothing; its results are decided at `now_ms`, or just after the last.
+
+        Moments (`decided_at`) rise from flush to flush of a range, so that an auditor can tell their rows apart.
 
         Raises FencedError when the epoch is not ours any more, AlreadyDecidedError when `final` meets a row,
         `replacing` a final one, or both name a transaction, StoreUnavailableError when PostgreSQL does not answer: the

@@ -103,7 +103,7 @@ class Services:
         )
         self.rates = Rates(limits.rate_per_s, limits.rate_burst_requests)
         self.audit = AuditLog(self.db, limits)
-        self.people = People(self.db)
+        self.people = People(self.db, self.audit)
         self.exports = ExportSlots(limits.exports_per_caller)
         self.vocabulary = VocabularyReader(self.db)
         self.totals = Totals(self.db)

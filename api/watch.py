@@ -14,6 +14,8 @@ from api.problems import UnavailableError
 from api.queries import queries
 from api.store.overview import incident_of
 from api.times import from_millis, millis, now
+from schemas.audit import AuditEntry
+from schemas.covered import ROWS, told
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -124,13 +126,20 @@ class IncidentWatch:
         if is_open == (key in self._open):
             return
         sql = queries("overview")
-        db = self._services.db
         row: Any
+        async with self._services.db.transaction() as connection:
+            if is_open:
+                row = await connection.fetchrow(sql["open_incident"], kind, subject, detail)
+            else:
+                row = await connection.fetchrow(sql["close_incident"], kind, subject)
+            if row is not None:
+                action = "incident.opened" if is_open else "incident.closed"
+                details = {ROWS: {"incidents": [told("incidents", row)]}}
+                entry = AuditEntry(now(), "recon", action, "incident", str(row["incident_id"]), details)
+                await self._services.audit.append(connection, [entry])
         if is_open:
-            row = await db.fetchrow(sql["open_incident"], kind, subject, detail)
             self._open.add(key)
         else:
-            row = await db.fetchrow(sql["close_incident"], kind, subject)
             self._open.discard(key)
         if row is not None:
             log.warning("incident", kind=kind, subject=subject, open=is_open, detail=detail)

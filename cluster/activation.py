@@ -20,6 +20,7 @@ from cluster.audit_chain import append
 from cluster.configuration import chosen_reconciliation, read_config, why_no_pipeline
 from cluster.reading_versions import Lookups, UnusableSchemaError, reading_of, topic_of
 from schemas.audit import AuditEntry
+from schemas.covered import ROWS, SETUP_CHAIN, told
 from schemas.errors import ReconError
 from schemas.events import SOURCES_MAX, SourceSpec
 from schemas.queries import named_queries
@@ -28,7 +29,6 @@ from sources.config.models import ReconciliationConfig, SourceConfig
 from wire.protobuf_text import compiled
 from wire.protobuf_values import BadProtobufError
 
-CHAIN: Final = "configuration"
 ACTOR: Final = "recon.yaml"
 SCHEMA_BYTES_MAX: Final = 4 * 1024 * 1024
 """The largest schema file, in bytes."""
@@ -148,11 +148,12 @@ async def activate(owner_kwargs: Mapping[str, Any], configuration: Configuration
             moment = datetime.now(UTC) + timedelta(milliseconds=RULES_LEAD_MS)
             if untouched:
                 moment = datetime.fromtimestamp(0, UTC)
-                await connection.execute(_SQL["drop_sources"])
+            before = {row["name"]: told("sources", row) for row in await connection.fetch(_SQL["sources"])}
             sources = await _put_sources(connection, configuration)
-            await _put_rules(connection, configuration.reconciliation.rule_set(), moment, first=untouched)
+            after = [told("sources", row) for row in await connection.fetch(_SQL["sources"])]
+            rules = await _put_rules(connection, configuration.reconciliation.rule_set(), moment, first=untouched)
             version = 1 if newest is None else newest["version"] + 1
-            await connection.execute(
+            put = await connection.fetchrow(
                 _SQL["put_version"],
                 version,
                 moment,
@@ -162,15 +163,17 @@ async def activate(owner_kwargs: Mapping[str, Any], configuration: Configuration
                 ACTOR,
             )
             details = {
-                "effective_from": moment.isoformat(),
                 "reconciliation": configuration.reconciliation.name,
-                "body": configuration.body,
-                "sources": {source.name: source.topic for source in configuration.specs()},
+                ROWS: {
+                    "configurations": [told("configurations", put)],
+                    "sources": [row for row in after if before.get(row["name"]) != row],
+                    "rule_sets": [told("rule_sets", row) for row in rules],
+                },
             }
             entry = AuditEntry(
                 datetime.now(UTC), ACTOR, "configuration.activated", "configuration", str(version), details
             )
-            await append(connection, CHAIN, entry)
+            await append(connection, SETUP_CHAIN, entry)
             return sources
     finally:
         await connection.close()
@@ -214,12 +217,16 @@ async def _put_sources(connection: asyncpg.Connection[Any], configuration: Confi
     return _specs(await connection.fetch(_SQL["sources"]))
 
 
-async def _put_rules(connection: asyncpg.Connection[Any], wanted: RuleSet, moment: datetime, *, first: bool) -> None:
-    """The file's rules as the first rule set; later only what its sources mean to a judgement, as a new version."""
+async def _put_rules(
+    connection: asyncpg.Connection[Any], wanted: RuleSet, moment: datetime, *, first: bool
+) -> list[asyncpg.Record]:
+    """The file's rules as the first rule set; later only what its sources mean to a judgement, as a new version.
+
+    Gives the rows that it has written.
+    """
     rows = await connection.fetch(_SQL["rule_sets"])
     if first and len(rows) == 1:
-        await connection.execute(_SQL["set_first_rules"], json.dumps(wanted.to_json()), ACTOR)
-        return
+        return list(await connection.fetch(_SQL["set_first_rules"], json.dumps(wanted.to_json()), ACTOR))
     active = [row for row in rows if row["state"] == "active"]
     body = json.loads(max(active, key=lambda row: (row["effective_from_ms"], row["version"]))["body"])
     told = wanted.to_json()
@@ -231,9 +238,10 @@ async def _put_rules(connection: asyncpg.Connection[Any], wanted: RuleSet, momen
             raise NotRunnableError(
                 f"source {name}: identity cannot be changed once it was read; give the source a new name"
             )
-    if changed != body:
-        version = max(row["version"] for row in rows) + 1
-        await connection.execute(_SQL["put_rules"], version, moment, json.dumps(changed), ACTOR)
+    if changed == body:
+        return []
+    version = max(row["version"] for row in rows) + 1
+    return list(await connection.fetch(_SQL["put_rules"], version, moment, json.dumps(changed), ACTOR))
 
 
 def _was_known(active: list[asyncpg.Record], name: str) -> bool:

@@ -16,6 +16,7 @@ from cluster.oracle.decoding import Decoder
 from cluster.oracle.judge import Seen
 from cluster.oracle.records import Refused, Skipped
 from schemas.audit import GENESIS, AuditEntry, chained_row
+from schemas.covered import ROWS, told
 from schemas.errors import TransientError
 from schemas.events import KEY_GROUPS
 from schemas.queries import named_queries
@@ -128,7 +129,13 @@ async def replay(
         if changed is None:
             return Replayed(str(letter), replayed=False, explanation="somebody else changed it just now")
         partition, offset = await asyncio.to_thread(publish, producer, letter.topic, row["key"], row["payload"])
-        details = {"client": "cli", "txn_id": found.txn_id, "partition": partition, "offset": offset}
+        details = {
+            "client": "cli",
+            "txn_id": found.txn_id,
+            "partition": partition,
+            "offset": offset,
+            ROWS: {"dead_letters": [told("dead_letters", changed)]},
+        }
         entry = AuditEntry(now, actor, "dead_letter.replay", "dead_letter", str(letter), details)
         await append_audit(connection, entry)
     return Replayed(str(letter), replayed=True, explanation=f"now {letter.topic}:{partition}:{offset}")

@@ -19,7 +19,7 @@ where key_group = any ($1::smallint[]) and topic = $2 and kafka_partition = $3 a
 -- Unless somebody else did.
 update dead_letters set state = 'replayed', state_changed_at = now(), state_changed_by = $5
 where key_group = $1 and topic = $2 and kafka_partition = $3 and kafka_offset = $4 and state <> 'replayed'
-returning topic
+returning topic, kafka_partition, kafka_offset, state, state_changed_at, state_changed_by
 
 -- name: ensure_head
 insert into audit_heads (chain, seq, hash) values ($1, 0, '\x') on conflict (chain) do nothing

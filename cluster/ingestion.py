@@ -13,12 +13,16 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 import asyncpg
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from cluster.audit_chain import append
+from schemas.audit import AuditEntry
+from schemas.covered import ROWS, told
 from schemas.errors import KafkaUnavailableError, ReconError
 from schemas.queries import named_queries
 from sources.config.models import SourceConfig
@@ -28,6 +32,7 @@ from sources.files.statements import StatementKey
 from sources.ingested import Written, files_topic, messages_of
 
 _SQL: Final = named_queries("schemas", "sql/ingested_files.sql")
+CHAIN: Final = "ingestion"
 PARTITION: Final = 0  # all rows of a file in one, so that they keep their order
 TRANSACTION_TIMEOUT_MS: Final = 900_000  # the broker's own limit: a file is one transaction
 REQUEST_TIMEOUT_S: Final = 30.0
@@ -104,18 +109,31 @@ class Ingestion:
         if row is not None:
             end = await asyncio.to_thread(self._end_marker, digest, row["log_offset"])
             if end is not None:
-                await connection.execute(_SQL["done"], self._source.name, digest, end["rows"], end["rejected"])
+                await self._note("done", self._source.name, digest, end["rows"], end["rejected"])
                 return Ingested(name, digest, "recovered", end["rows"], end["rejected"])
         known = self._known_statements(opened, await connection.fetch(_SQL["statements"], self._source.name))
         offset = await asyncio.to_thread(self._end_offset)
-        told = [
+        statements = [
             {"account": one.key.account, "number": one.key.number, "closed_on": one.key.closed_on, "digest": one.digest}
             for one in opened.statements
         ]
-        await connection.execute(_SQL["begin"], self._source.name, digest, name, json.dumps(told), offset, self._who)
+        await self._note("begin", self._source.name, digest, name, json.dumps(statements), offset, self._who)
         written = await asyncio.to_thread(self._write, opened, known, on_rows)
-        await connection.execute(_SQL["done"], self._source.name, digest, written.rows, written.rejected)
+        await self._note("done", self._source.name, digest, written.rows, written.rejected)
         return Ingested(name, digest, "new", written.rows, written.rejected, len(known))
+
+    async def _note(self, query: str, *arguments: object) -> None:
+        """Write what is known of a file, with its entry in the trail."""
+        connection = self._connection
+        if connection is None:
+            raise AssertionError("not entered")
+        async with connection.transaction():
+            row = await connection.fetchrow(_SQL[query], *arguments)
+            if row is None:
+                raise AssertionError("another process has finished the file, though this one holds the source")
+            details = {ROWS: {"ingested_files": [told("ingested_files", row)]}}
+            entry = AuditEntry(datetime.now(UTC), self._who, f"file.{row['state']}", "file", row["digest"], details)
+            await append(connection, CHAIN, entry)
 
     def _known_statements(self, opened: OpenedFile, rows: Sequence[asyncpg.Record]) -> list[StatementKey]:
         """The file's statements that are in the log already. Raises ChangedStatementError."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
 import orjson
 import structlog
 
+from cluster.audit_chain import append
+from schemas.audit import AuditEntry
+from schemas.covered import ROWS, SETUP_CHAIN, told
 from schemas.errors import ReconError
 from schemas.events import KEY_GROUPS, SourceSpec
 from schemas.queries import named_queries
 
 _SQL: Final = named_queries("schemas", "sql/supervisor.sql")
 _log = structlog.get_logger(__name__)
+ACTOR: Final = "recon"
 
 KeyGroupRange = tuple[int, int]
 
@@ -53,12 +58,7 @@ async def prepare(
     connection = await asyncpg.connect(**connect_kwargs)
     try:
         async with connection.transaction():
-            for index, source in enumerate(sources):
-                stored = await connection.fetchval(
-                    _SQL["put_source"], index, source.name, source.topic, source.expected
-                )
-                if stored is None:
-                    raise SourceRenamedError(index, source.name)
+            await _put_sources(connection, sources)
             rows = await connection.fetch(_SQL["layout"])
             have = [(row["key_group_from"], row["key_group_to"]) for row in rows]
             want = split_key_groups(shards)
@@ -75,6 +75,7 @@ async def prepare(
             if any(other != positions[0] for other in positions):
                 _log.warning("layout_kept", have=have, want=want, reason="positions differ; stop cleanly once")
                 return have
+            await _note_layout(connection, have, want)
             await connection.execute(_SQL["drop_ranges"])
             epoch = max(row["epoch"] for row in rows) + 1
             next_seq = max(row["next_seq"] for row in rows)
@@ -89,6 +90,35 @@ async def prepare(
         await connection.close()
 
 
+async def _put_sources(connection: asyncpg.Connection[Any], sources: Sequence[SourceSpec]) -> None:
+    """Store the configured sources, with an audit entry when that changes anything. Raises SourceRenamedError."""
+    before = {row["source_id"]: told("sources", row) for row in await connection.fetch(_SQL["sources"])}
+    for index, source in enumerate(sources):
+        stored = await connection.fetchval(_SQL["put_source"], index, source.name, source.topic, source.expected)
+        if stored is None:
+            raise SourceRenamedError(index, source.name)
+    after = {row["source_id"]: told("sources", row) for row in await connection.fetch(_SQL["sources"])}
+    changed = [row for source_id, row in after.items() if before.get(source_id) != row]
+    if changed:
+        names = ",".join(row["name"] for row in changed)
+        entry = AuditEntry(
+            datetime.now(UTC), ACTOR, "sources.configured", "sources", names, {ROWS: {"sources": changed}}
+        )
+        await append(connection, SETUP_CHAIN, entry)
+
+
+async def _note_layout(
+    connection: asyncpg.Connection[Any], have: Sequence[KeyGroupRange], want: Sequence[KeyGroupRange]
+) -> None:
+    """Keep in the trail where the shards' chains end: their checkpoints, which said so, are made anew."""
+    heads = {row["chain"]: [row["seq"], row["hash"].hex()] for row in await connection.fetch(_SQL["shard_heads"])}
+    details = {"had": [list(one) for one in have], "has": [list(one) for one in want], "heads": heads}
+    object_id = f"{len(want)} shards"
+    await append(
+        connection, SETUP_CHAIN, AuditEntry(datetime.now(UTC), ACTOR, "layout.changed", "layout", object_id, details)
+    )
+
+
 async def set_first_rules(owner_kwargs: dict[str, Any], match_window_ms: int, sources: Sequence[SourceSpec]) -> None:
     """Give rule set 1 the configured match window and expected sources, as long as nothing was judged by it.
 
@@ -97,6 +127,11 @@ async def set_first_rules(owner_kwargs: dict[str, Any], match_window_ms: int, so
     expected = [source.name for source in sources if source.expected]
     connection = await asyncpg.connect(**owner_kwargs)
     try:
-        await connection.execute(_SQL["set_first_rules"], match_window_ms, expected)
+        async with connection.transaction():
+            row = await connection.fetchrow(_SQL["set_first_rules"], match_window_ms, expected)
+            if row is not None:
+                details = {ROWS: {"rule_sets": [told("rule_sets", row)]}}
+                entry = AuditEntry(datetime.now(UTC), ACTOR, "rules.first_set", "rules", str(row["version"]), details)
+                await append(connection, SETUP_CHAIN, entry)
     finally:
         await connection.close()

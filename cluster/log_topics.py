@@ -19,6 +19,7 @@ import asyncpg
 from actors.ports import EventLog, Incarnation, TopicPartition
 from cluster.audit_chain import append, lock_chain
 from schemas.audit import AuditEntry
+from schemas.covered import ROWS, told
 from schemas.errors import ReconError, StoreUnavailableError
 from schemas.queries import named_queries
 
@@ -96,7 +97,12 @@ async def remember(connect_kwargs: Mapping[str, Any], topic_ids: Mapping[str, st
     connection = await asyncpg.connect(**connect_kwargs)
     try:
         for topic, topic_id in topic_ids.items():
-            await connection.execute(_SQL["first_seen"], topic, topic_id, by)
+            async with connection.transaction():
+                row = await connection.fetchrow(_SQL["first_seen"], topic, topic_id, by)
+                if row is not None:
+                    details = {ROWS: {"log_topics": [told("log_topics", row)]}}
+                    entry = AuditEntry(datetime.now(UTC), by, "topic.first_seen", "topic", topic, details)
+                    await append(connection, CHAIN, entry)
     finally:
         await connection.close()
 
@@ -191,9 +197,10 @@ async def accept(owner_kwargs: Mapping[str, Any], log: EventLog, topic: str, by:
                 "skipped": skipped,
                 "positions": dict(found.positions),
             }
-            await connection.execute(
+            row = await connection.fetchrow(
                 _SQL["accept"], topic, number + 1, found.found_id, json.dumps(bases), json.dumps(skipped), by
             )
+            details[ROWS] = {"log_topics": [told("log_topics", row)]}
             # As JSON has them, with the numbers of partitions as text: the hash is taken over what will be read back.
             entry = AuditEntry(datetime.now(UTC), by, "topic.accepted", "topic", topic, json.loads(json.dumps(details)))
             await append(connection, CHAIN, entry)

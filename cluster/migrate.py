@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
+from cluster import baseline
 from schemas.errors import ReconError
 
 _LOCK = 0x7265636F6E  # "recon": one migration at a time per database
+
+# What follows a file in its transaction, where SQL alone will not do.
+_THEN: Final[Mapping[str, Callable[[asyncpg.Connection[Any]], Awaitable[None]]]] = {"0011_trail.sql": baseline.write}
 
 
 class MigrationChangedError(ReconError):
@@ -51,6 +56,8 @@ async def apply(connect_kwargs: dict[str, Any]) -> list[str]:
                 continue
             async with connection.transaction():
                 await connection.execute(text)
+                if name in _THEN:
+                    await _THEN[name](connection)
                 await connection.execute("insert into schema_migrations (name, sha256) values ($1, $2)", name, digest)
             applied.append(name)
         return applied

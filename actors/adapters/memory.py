@@ -82,6 +82,7 @@ class MemoryDatabase:
     dead_letters: dict[tuple[int, str, int, int], DeadLetter] = field(default_factory=dict)
     rule_sets: list[RuleSet] = field(default_factory=lambda: [RuleSet()])
     flushes: list[Flush] = field(default_factory=list)  # as committed
+    decided_ms: int = 0  # the moment of the last flush
     is_down: bool = False
     answers_to_lose: int = 0  # flushes that are committed, but whose answer gets lost
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -155,8 +156,9 @@ class MemoryLedger:
 
     def flush(self, flush: Flush, sources: Sequence[SourceSpec], now_ms: int) -> Flushed:
         """See actors.ports.Ledger. Raises WrittenTwiceError for what would be a bug of the caller."""
-        changed = _changed(flush, now_ms)
         with self._up() as database:
+            now_ms = database.decided_ms = max(now_ms, database.decided_ms + 1)
+            changed = _changed(flush, now_ms)
             row = database.checkpoints.get(flush.claim.key_group_from)
             if row is None or row.epoch != flush.claim.epoch:
                 raise FencedError(flush.claim.key_group_from, flush.claim.epoch)

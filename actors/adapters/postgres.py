@@ -10,7 +10,8 @@ Order inside a flush, and why:
    turns those transactions into revisions.
 4. Results over provisional ones through a stage; revisions through the stage too, after their predecessors went to
    result_history.
-5. Counters and the audit chain, whose flush entry carries the digest of the log's rows.
+5. Counters and the audit chain, whose flush entry carries the digests of the log's rows and of the results
+   (actors.adapters.digests). An auditor finds a flush's results by `decided_at`: no two flushes of a range share one.
 6. COMMIT. Only then may anybody be told.
 """
 
@@ -36,9 +37,10 @@ from actors.adapters.copying import (
     result_rows,
     timestamptz,
 )
+from actors.adapters.digests import letter_row, result_details, row_entries
 from actors.matching.decide import collected
 from actors.matching.frames import CURRENCY, EVENT_SCHEMA, RESULT_SCHEMA, empty
-from actors.ports import AlreadyDecidedError, Claim, DeadLetter, Flush, Flushed, TopicPartition
+from actors.ports import AlreadyDecidedError, Claim, Flush, Flushed, TopicPartition
 from schemas.audit import GENESIS, AuditEntry, chained_row
 from schemas.errors import FencedError, StoreUnavailableError
 from schemas.events import SourceSpec
@@ -79,6 +81,7 @@ class PostgresLedger:
         self._connections: dict[str, asyncpg.Connection[Any]] = {}
         self._locks = {"flush": asyncio.Lock(), "ask": asyncio.Lock()}
         self._days: set[date] = set()
+        self._decided_ms = 0  # the moment of the last flush, whoever wrote it
 
     # -- the port ------------------------------------------------------------------------------------------------
 
@@ -172,6 +175,8 @@ class PostgresLedger:
             if row is None:
                 raise FencedError(start, -1)
             head = await connection.fetchrow(_SQL["chain_head"], chain_name(start))
+            # After the claim: what an earlier owner was writing is committed by now, or never will be.
+            self._decided_ms = max(self._decided_ms, await connection.fetchval(_SQL["decided_last"]))
         return Claim(
             key_group_from=start,
             key_group_to=stop,
@@ -187,11 +192,13 @@ class PostgresLedger:
     async def _flush(
         self, connection: asyncpg.Connection[Any], flush: Flush, sources: Sequence[SourceSpec], now_ms: int
     ) -> Flushed:
+        now_ms = self._decided_ms = max(now_ms, self._decided_ms + 1)
         written_on = datetime.fromtimestamp(now_ms / 1000, UTC).date()
         copy_bytes = encode(block_rows(flush.events, written_on)) if len(flush.events) else b""
         results = pl.concat([flush.final.lazy(), flush.replacing.lazy(), flush.revised.lazy()])
         changed = collected(results.with_columns(decided_at=pl.lit(now_ms)))
-        entries = _audit_entries(flush, sources, now_ms, copy_bytes)
+        new = encode(result_rows(flush.final, now_ms)) if len(flush.final) else b""
+        entries = _audit_entries(flush, sources, now_ms, copy_bytes, new)
         audit_seq, audit_hash, audit_rows = _chain(flush.claim, entries)
         if copy_bytes:
             await self._ensure_partition(connection, written_on)
@@ -203,8 +210,7 @@ class PostgresLedger:
                 if copy_bytes:
                     await _copy(connection, "event_blocks", BLOCK_COLUMNS, copy_bytes)
                 await _write_marks(connection, flush)
-                if len(flush.final):
-                    new = encode(result_rows(flush.final, now_ms))
+                if new:
                     await _copy(connection, "results", RESULT_COLUMNS, new)
                 await _write_replacing(connection, flush, now_ms)
                 await _count(connection, flush, sources, now_ms)
@@ -275,35 +281,12 @@ async def _write_marks(connection: asyncpg.Connection[Any], flush: Flush) -> Non
         marks = flush.redeliveries.select("key_group", "seq", "txn_id", timestamptz("arrival"))
         await _copy(connection, "redeliveries", columns, encode(marks))
     if flush.dead_letters:
+        rows = [letter_row(letter) for letter in flush.dead_letters]
         await connection.copy_records_to_table(
             "dead_letters",
-            records=[_dead_letter_row(letter) for letter in flush.dead_letters],
-            columns=(
-                "key_group",
-                "topic",
-                "kafka_partition",
-                "kafka_offset",
-                "arrival",
-                "reason",
-                "detail",
-                "key",
-                "payload",
-            ),
+            records=[tuple(row.values()) for row in rows],
+            columns=tuple(rows[0]),
         )
-
-
-def _dead_letter_row(letter: DeadLetter) -> tuple[Any, ...]:
-    return (
-        letter.key_group,
-        letter.topic,
-        letter.partition,
-        letter.offset,
-        datetime.fromtimestamp(letter.arrival_ms / 1000, UTC),
-        letter.reason,
-        letter.detail.replace("\0", "\\0"),
-        letter.key,
-        letter.payload,
-    )
 
 
 async def _write_replacing(connection: asyncpg.Connection[Any], flush: Flush, now_ms: int) -> None:
@@ -345,8 +328,10 @@ async def _count(connection: asyncpg.Connection[Any], flush: Flush, sources: Seq
     await connection.execute(_SQL["count_stats"], flush.claim.key_group_from, minute, *columns)
 
 
-def _audit_entries(flush: Flush, sources: Sequence[SourceSpec], now_ms: int, copy_bytes: bytes) -> list[AuditEntry]:
-    """One entry for the flush with its digest, and one for every mismatch and every revision it wrote."""
+def _audit_entries(
+    flush: Flush, sources: Sequence[SourceSpec], now_ms: int, copy_bytes: bytes, new_rows: bytes
+) -> list[AuditEntry]:
+    """One entry for the flush with its digests, then its dead letters and marks, its mismatches and its revisions."""
     written = (flush.events, flush.final, flush.replacing, flush.revised, flush.redeliveries)
     if not any(len(frame) for frame in written) and not flush.dead_letters:
         return []
@@ -367,9 +352,10 @@ def _audit_entries(flush: Flush, sources: Sequence[SourceSpec], now_ms: int, cop
         "redeliveries": len(flush.redeliveries),
         "dead_letters": len(flush.dead_letters),
         "positions": orjson.loads(_positions_to_json(flush.positions)),
+        **result_details(flush, new_rows, now_ms),
     }
     object_id = f"{flush.claim.key_group_from}-{flush.claim.key_group_to}"
-    entries = [AuditEntry(at, actor, "flush", "key_groups", object_id, details)]
+    entries = [AuditEntry(at, actor, "flush", "key_groups", object_id, details), *row_entries(flush, at, actor)]
     names = [source.name for source in sources]
     told = ("txn_id", "revision", "rules_version", "verdict", "breaks", "missing", "late")
     mismatched = pl.concat([flush.final.lazy(), flush.replacing.lazy()]).filter(

@@ -18,17 +18,22 @@ from exceptions where key_group = $1 and txn_id = $2 for update;
 -- name: insert
 -- The first touch. Nothing when somebody was faster.
 insert into exceptions (key_group, txn_id, state, assignee, reason_code, proposed_by, resolved_by)
-values ($1, $2, $3, $4, $5, $6, $7) on conflict (key_group, txn_id) do nothing returning version, needs_checker;
+values ($1, $2, $3, $4, $5, $6, $7) on conflict (key_group, txn_id) do nothing
+returning key_group, txn_id, state, version, assignee, reason_code, needs_checker, proposed_by, resolved_by, approved_by,
+          healed_at, updated_at;
 
 -- name: update
 -- A change of exactly the version that the caller saw.
 update exceptions set state = $4, assignee = $5, reason_code = $6, proposed_by = $7, resolved_by = $8, approved_by = $9,
     version = version + 1
-where key_group = $1 and txn_id = $2 and version = $3 returning version;
+where key_group = $1 and txn_id = $2 and version = $3
+returning key_group, txn_id, state, version, assignee, reason_code, needs_checker, proposed_by, resolved_by, approved_by,
+          healed_at, updated_at;
 
 -- name: history_add
 -- One step.
-insert into exception_history (key_group, txn_id, actor, action, state, note) values ($1, $2, $3, $4, $5, $6);
+insert into exception_history (key_group, txn_id, actor, action, state, note) values ($1, $2, $3, $4, $5, $6)
+returning history_id, key_group, txn_id, at, actor, action, state, note;
 
 -- name: history
 -- Steps, newest first.
@@ -42,7 +47,8 @@ where key_group = $1 and txn_id = $2 order by comment_id limit 500;
 
 -- name: comment_add
 -- One comment.
-insert into exception_comments (key_group, txn_id, author, body) values ($1, $2, $3, $4) returning comment_id, at;
+insert into exception_comments (key_group, txn_id, author, body) values ($1, $2, $3, $4)
+returning comment_id, key_group, txn_id, author, at, body;
 
 -- name: in_work
 -- Counts of what people have in hand; few rows, by the partial index.
@@ -61,7 +67,9 @@ from exception_counts;
 -- name: bulk_insert
 -- First touches, many at once.
 insert into exceptions (key_group, txn_id, state, assignee, reason_code, proposed_by, resolved_by)
-select * from unnest($1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]);
+select * from unnest($1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+returning key_group, txn_id, state, version, assignee, reason_code, needs_checker, proposed_by, resolved_by, approved_by,
+          healed_at, updated_at;
 
 -- name: bulk_update
 -- Changes of exactly the versions that were seen.
@@ -69,12 +77,29 @@ update exceptions e set state = c.state, assignee = c.assignee, reason_code = c.
     resolved_by = c.resolved_by, version = e.version + 1
 from unnest($1::smallint[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
     as c (key_group, txn_id, version, state, assignee, reason_code, proposed_by, resolved_by)
-where e.key_group = c.key_group and e.txn_id = c.txn_id and e.version = c.version;
+where e.key_group = c.key_group and e.txn_id = c.txn_id and e.version = c.version
+returning e.key_group, e.txn_id, e.state, e.version, e.assignee, e.reason_code, e.needs_checker, e.proposed_by,
+          e.resolved_by, e.approved_by, e.healed_at, e.updated_at;
 
 -- name: bulk_history
 -- One step each.
 insert into exception_history (key_group, txn_id, actor, action, state, note)
-select key_group, txn_id, $4, $5, state, $6 from unnest($1::smallint[], $2::text[], $3::text[]) as c (key_group, txn_id, state);
+select key_group, txn_id, $4, $5, state, $6 from unnest($1::smallint[], $2::text[], $3::text[]) as c (key_group, txn_id, state)
+returning history_id, key_group, txn_id, at, actor, action, state, note;
+
+-- name: settled
+-- Exceptions as they are, of transactions that were just settled.
+select e.key_group, e.txn_id, e.state, e.version, e.assignee, e.reason_code, e.needs_checker, e.proposed_by, e.resolved_by,
+       e.approved_by, e.healed_at, e.updated_at
+from unnest($1::smallint[], $2::text[]) as t (key_group, txn_id)
+join exceptions e on e.key_group = t.key_group and e.txn_id = t.txn_id;
+
+-- name: settled_steps
+-- The steps that this very transaction added to their history, in order: a step's time is its transaction's.
+select h.history_id, h.key_group, h.txn_id, h.at, h.actor, h.action, h.state, h.note
+from unnest($1::smallint[], $2::text[]) as t (key_group, txn_id)
+join exception_history h on h.key_group = t.key_group and h.txn_id = t.txn_id
+where h.at = now() and h.actor = 'recon' order by h.history_id;
 
 -- name: settle_signals
 -- Close what healed, open again what changed.

@@ -1,10 +1,19 @@
 -- Who has signed in.
 
+-- name: noted
+-- A caller as they were seen before.
+select username, subject, name, role from people where username = $1;
+
+-- name: seen
+-- The same caller again.
+update people set last_seen = now() where username = $1;
+
 -- name: note
 -- A caller, as the token names them.
 insert into people (username, subject, name, role) values ($1, $2, $3, $4)
 on conflict (username) do update set subject = excluded.subject, name = excluded.name, role = excluded.role,
-    last_seen = now();
+    last_seen = now()
+returning username, subject, name, role;
 
 -- name: assignable
 -- People who may work on exceptions.

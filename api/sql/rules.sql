@@ -26,7 +26,8 @@ from rule_sets where version = $1;
 -- name: draft
 -- The next version; two drafts at the same moment queue on the lock.
 insert into rule_sets (version, body, state, created_by, note)
-select coalesce(max(version), 0) + 1, $1, 'draft', $2, $3 from rule_sets returning version;
+select coalesce(max(version), 0) + 1, $1, 'draft', $2, $3 from rule_sets
+returning version, state, effective_from, body, note, created_by, created_at, activated_by;
 
 -- name: draft_lock
 -- Held to the end of the transaction.
@@ -34,8 +35,10 @@ select pg_advisory_xact_lock(hashtext('recon.rule_sets'));
 
 -- name: activate
 -- A draft takes over from $2 on.
-update rule_sets set state = 'active', effective_from = $2, activated_by = $3 where version = $1 and state = 'draft';
+update rule_sets set state = 'active', effective_from = $2, activated_by = $3 where version = $1 and state = 'draft'
+returning version, state, effective_from, body, note, created_by, created_at, activated_by;
 
 -- name: discard
 -- A draft that nobody wants.
-update rule_sets set state = 'retired' where version = $1 and state = 'draft';
+update rule_sets set state = 'retired' where version = $1 and state = 'draft'
+returning version, state, effective_from, body, note, created_by, created_at, activated_by;

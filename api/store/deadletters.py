@@ -12,6 +12,7 @@ from api.models.deadletters import DeadLetterDetail, DeadLetterPage, DeadLetterR
 from api.problems import ConflictError, NotFoundError, StillRefusedError, UnavailableError
 from api.queries import queries
 from api.times import from_micros, micros, millis, millis_or_none
+from schemas.covered import ROWS, told
 from schemas.events import KEY_GROUPS, key_group_of_position
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class DeadLetterStore:
             changed = await self._change(connection, row, "replayed", caller, ["new", "dismissed"])
             topic = row["topic"]
             partition, offset = await republish(topic, row["key"], row["payload"] or b"")
-            details = {"partition": partition, "offset": offset}
+            details = {"partition": partition, "offset": offset, ROWS: _told(changed)}
             await self._audit.append(
                 connection, [audit_entry(caller, "dead_letter.replay", "dead_letter", letter_id, details)]
             )
@@ -127,7 +128,8 @@ class DeadLetterStore:
             row = await self._one(connection, letter_id)
             changed = await self._change(connection, row, "dismissed", caller, ["new"])
             await self._audit.append(
-                connection, [audit_entry(caller, "dead_letter.dismiss", "dead_letter", letter_id, {})]
+                connection,
+                [audit_entry(caller, "dead_letter.dismiss", "dead_letter", letter_id, {ROWS: _told(changed)})],
             )
         return _row(changed)
 
@@ -145,6 +147,12 @@ class DeadLetterStore:
         if changed is None:
             raise ConflictError(f"It is {row['state']} already.")
         return changed
+
+
+def _told(changed: Any) -> dict[str, Any]:
+    """What an entry tells of a letter whose state was changed: its place and its state."""
+    names = ("topic", "kafka_partition", "kafka_offset", "state", "state_changed_at", "state_changed_by")
+    return {"dead_letters": [told("dead_letters", {name: changed[name] for name in names})]}
 
 
 def _row(row: Any) -> DeadLetterRow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -40,8 +40,10 @@ from api.severity import LEVELS, SEVERITY_SQL, breaks_of, money_at_risk
 from api.store.search import COLUMNS, MISMATCH_SCAN_ROWS, MISMATCHES, Filters, Found, Key, Walk, read_cursor, walk_page
 from api.store.totals import Totals, by_currency
 from api.store.vocabulary import Vocabulary, VocabularyReader
-from api.times import from_micros, from_millis, micros, millis, millis_or_none
+from api.times import from_micros, from_millis, micros, millis, millis_or_none, now
 from api.workflow import Desk, Step, legal_actions, take
+from schemas.audit import AuditEntry
+from schemas.covered import ROWS, told
 from schemas.events import key_group_of
 from schemas.verdicts import Break, Verdict, break_mask
 
@@ -54,6 +56,7 @@ _JOIN = "left join exceptions e on e.key_group = r.key_group and e.txn_id = r.tx
 _IN_WORK = ("assigned", "in_review", "mine", "awaiting_me", "resolved")  # found from the touched rows, not from results
 
 
+SETTLED_ROWS_MAX = 500  # in one transaction
 PROPOSED = "exception.propose"
 _EVERY_BREAK = sum(kind.mask for kind in Break)
 
@@ -231,8 +234,9 @@ class ExceptionStore:
                     step,
                     needs_second_person=scale.needs_second_person(row["amount_minor"], row["currency"]),
                 )
-                version = await self._store(connection, group, txn_id, version, desk)
-                await connection.execute(
+                stored = await self._store(connection, group, txn_id, version, desk)
+                version = stored["version"]
+                step_row = await connection.fetchrow(
                     sql["history_add"], group, txn_id, caller.username, body.action, desk.state, body.note
                 )
                 details = {
@@ -241,6 +245,7 @@ class ExceptionStore:
                     "assignee": desk.assignee,
                     "reason_code": desk.reason_code,
                     "note": body.note,
+                    ROWS: _rows(stored, step_row),
                 }
                 await self._audit.append(
                     connection, [audit_entry(caller, _entry_action(body.action, desk), "transaction", txn_id, details)]
@@ -255,7 +260,8 @@ class ExceptionStore:
             problem = FieldProblem(where="body.assignee", problem="is no analyst or admin who has signed in")
             raise InvalidError("Nobody by this name can work on it.", errors=[problem])
 
-    async def _store(self, connection: Connection, group: int, txn_id: str, version: int, desk: Desk) -> int:
+    async def _store(self, connection: Connection, group: int, txn_id: str, version: int, desk: Desk) -> Any:
+        """The row as it is stored. Raises StaleVersionError."""
         sql = queries("exceptions")
         fields = (desk.state, desk.assignee, desk.reason_code, desk.proposed_by, desk.resolved_by)
         if version == 0:
@@ -264,8 +270,7 @@ class ExceptionStore:
             stored = await connection.fetchrow(sql["update"], group, txn_id, version, *fields, desk.approved_by)
         if stored is None:
             raise StaleVersionError
-        changed: int = stored["version"]
-        return changed
+        return stored
 
     async def comment(self, txn_id: str, body: NewComment, caller: Caller) -> Comment:
         """Add a comment; the exception's version stays."""
@@ -275,7 +280,11 @@ class ExceptionStore:
             stored = await connection.fetchrow(
                 queries("exceptions")["comment_add"], group, txn_id, caller.username, body.text
             )
-            details = {"comment_id": stored["comment_id"], "text": body.text}
+            details = {
+                "comment_id": stored["comment_id"],
+                "text": body.text,
+                ROWS: {"exception_comments": [told("exception_comments", stored)]},
+            }
             await self._audit.append(
                 connection, [audit_entry(caller, "exception.comment", "transaction", txn_id, details)]
             )
@@ -326,8 +335,8 @@ class ExceptionStore:
         ]
         try:
             async with self._db.transaction() as connection:
-                await self._store_all(connection, changes)
-                await self._note_all(connection, changes, body, caller)
+                stored = await self._store_all(connection, changes)
+                await self._note_all(connection, changes, stored, body, caller)
         except asyncpg.CheckViolationError as error:
             raise _refused(error) from error
         except asyncpg.UniqueViolationError as error:
@@ -383,23 +392,32 @@ class ExceptionStore:
         fitting = [row for row in rows[:BULK_ROWS_MAX] if body.action in legal_actions(_desk(row), caller.username)]
         return fitting, capped
 
-    async def _store_all(self, connection: Connection, changes: Sequence[tuple[Any, Desk]]) -> None:
+    async def _store_all(self, connection: Connection, changes: Sequence[tuple[Any, Desk]]) -> dict[str, Any]:
+        """The rows as they are stored, by transaction. Raises StaleVersionError."""
         sql = queries("exceptions")
         fresh = [(row, desk) for row, desk in changes if row["version"] is None]
         known = [(row, desk) for row, desk in changes if row["version"] is not None]
+        stored: list[Any] = []
         if fresh:
-            await connection.execute(sql["bulk_insert"], *_columns(fresh, with_version=False))
+            stored += await connection.fetch(sql["bulk_insert"], *_columns(fresh, with_version=False))
         if known:
-            tag = await connection.execute(sql["bulk_update"], *_columns(known, with_version=True))
-            if int(tag.split()[-1]) != len(known):
+            updated = await connection.fetch(sql["bulk_update"], *_columns(known, with_version=True))
+            if len(updated) != len(known):
                 raise StaleVersionError("Somebody touched one of them meanwhile.")
+            stored += updated
+        return {row["txn_id"]: row for row in stored}
 
     async def _note_all(
-        self, connection: Connection, changes: Sequence[tuple[Any, Desk]], body: BulkRequest, caller: Caller
+        self,
+        connection: Connection,
+        changes: Sequence[tuple[Any, Desk]],
+        stored: Mapping[str, Any],
+        body: BulkRequest,
+        caller: Caller,
     ) -> None:
         if not changes:
             return
-        await connection.execute(
+        steps = await connection.fetch(
             queries("exceptions")["bulk_history"],
             [row["key_group"] for row, _ in changes],
             [row["txn_id"] for row, _ in changes],
@@ -408,6 +426,7 @@ class ExceptionStore:
             body.action,
             body.note,
         )
+        step_of = {row["txn_id"]: row for row in steps}
         asked = {
             "filter": body.filter.model_dump(exclude_none=True),
             "note": body.note,
@@ -421,7 +440,7 @@ class ExceptionStore:
                 _entry_action(body.action, desk),
                 "transaction",
                 row["txn_id"],
-                {"state": desk.state, "bulk": True},
+                {"state": desk.state, "bulk": True, ROWS: _rows(stored[row["txn_id"]], step_of[row["txn_id"]])},
             )
             for row, desk in changes
         ]
@@ -429,10 +448,37 @@ class ExceptionStore:
 
     async def settle(self) -> int:
         """Close what healed and open again what changed; returns how many."""
-        rows = await self._db.fetch(queries("exceptions")["settle_signals"], 500)
+        sql = queries("exceptions")
+        async with self._db.transaction() as connection:
+            rows = await connection.fetch(sql["settle_signals"], SETTLED_ROWS_MAX)
+            if rows:
+                names = list(dict.fromkeys(row["txn_id"] for row in rows))
+                groups = [key_group_of(name) for name in names]
+                settled = await connection.fetch(sql["settled"], groups, names)
+                steps = await connection.fetch(sql["settled_steps"], groups, names)
+                by_txn = {row["txn_id"]: row for row in settled}
+                entries = [_settled_entry(by_txn[step["txn_id"]], step) for step in steps]
+                await self._audit.append(connection, entries)
         for row in rows:
             await self._feed.changed(row["txn_id"], row["state"], row["version"], None, "recon")
         return len(rows)
+
+
+def _rows(stored: Any, step: Any) -> dict[str, Any]:
+    """What an entry tells of an exception and of the step that made it so."""
+    return {"exceptions": [told("exceptions", stored)], "exception_history": [told("exception_history", step)]}
+
+
+def _settled_entry(stored: Any, step: Any) -> AuditEntry:
+    """The entry of a step that the database took by itself: an exception healed, or was opened again."""
+    return AuditEntry(
+        occurred_at=now(),
+        actor=step["actor"],
+        action=f"exception.{step['action']}",
+        object_type="transaction",
+        object_id=stored["txn_id"],
+        details={"state": step["state"], "version": stored["version"], ROWS: _rows(stored, step)},
+    )
 
 
 def _entry_action(action: str, desk: Desk) -> str:

@@ -15,6 +15,7 @@ from api.problems import ConflictError, InvalidError, NotFoundError, SecondPerso
 from api.queries import queries
 from api.store.vocabulary import VocabularyReader, rules_body
 from api.times import from_millis, millis, millis_or_none, now
+from schemas.covered import ROWS, told
 from schemas.errors import InvalidRulesError
 from schemas.rules import CONFIGURED_KEYS, RULES_LEAD_MS, RuleSet
 
@@ -61,7 +62,15 @@ class RuleStore:
             version: int = row["version"]
             await self._audit.append(
                 connection,
-                [audit_entry(caller, "rules.draft", "rules", str(version), {"body": stored, "note": body.note})],
+                [
+                    audit_entry(
+                        caller,
+                        "rules.draft",
+                        "rules",
+                        str(version),
+                        {"body": stored, "note": body.note, ROWS: _told(row)},
+                    )
+                ],
             )
         return await self.one(version)
 
@@ -84,10 +93,10 @@ class RuleStore:
             drafted = of_configuration([await connection.fetchrow(sql["one"], version)])
             if drafted != configured:
                 raise ConflictError("The configuration of the sources has changed since this draft; draft it again.")
-            tag = await connection.execute(sql["activate"], version, moment, caller.username)
-            if tag != "UPDATE 1":
+            row = await connection.fetchrow(sql["activate"], version, moment, caller.username)
+            if row is None:
                 raise ConflictError(f"Version {version} is no draft any more.")
-            details = {"effective_from_ms": millis(moment), "drafted_by": draft.created_by}
+            details = {"effective_from_ms": millis(moment), "drafted_by": draft.created_by, ROWS: _told(row)}
             await self._audit.append(
                 connection, [audit_entry(caller, "rules.activate", "rules", str(version), details)]
             )
@@ -99,9 +108,12 @@ class RuleStore:
         """Discard a draft. Raises NotFoundError or ConflictError."""
         draft = await self.one(version)
         async with self._db.transaction() as connection:
-            if await connection.execute(queries("rules")["discard"], version) != "UPDATE 1":
+            row = await connection.fetchrow(queries("rules")["discard"], version)
+            if row is None:
                 raise ConflictError(f"Version {version} is {draft.state}: only a draft can be discarded.")
-            await self._audit.append(connection, [audit_entry(caller, "rules.discard", "rules", str(version), {})])
+            await self._audit.append(
+                connection, [audit_entry(caller, "rules.discard", "rules", str(version), {ROWS: _told(row)})]
+            )
         return await self.one(version)
 
 
@@ -111,6 +123,10 @@ def of_configuration(rows: Sequence[Any]) -> dict[str, Any]:
         return {}
     body = rows[-1]["body"]
     return {name: body[name] for name in CONFIGURED_KEYS if name in body}
+
+
+def _told(row: Any) -> dict[str, Any]:
+    return {"rule_sets": [told("rule_sets", row)]}
 
 
 def _view(row: Any) -> RuleSetView:

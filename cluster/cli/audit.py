@@ -15,12 +15,16 @@ from cluster.cli.exit_codes import ExitCode
 from cluster.cli.terminal import SafeConsole, styled
 from cluster.database import run
 from cluster.endpoints import Endpoints
+from cluster.log_topics import CHAIN as TOPICS_CHAIN
 from cluster.oracle.ledger import CONNECT_TIMEOUT_S
-from cluster.oracle.trail import SQL, TrailReport, check_trail
+from cluster.oracle.trail import SQL, check_trail
 from cluster.oracle.trail_file import NotATrailError, check_file
+from cluster.oracle.trail_report import TrailReport
 from cluster.settings import get_settings
+from schemas.covered import BASELINE_CHAIN, SETUP_CHAIN
 
 FAULTS_SHOWN_MAX = 50
+BEFORE_RECORDS = {BASELINE_CHAIN, SETUP_CHAIN, TOPICS_CHAIN}  # chains that begin before any record is read
 
 app = typer.Typer(no_args_is_help=True, help="Check the audit trail.")
 console = SafeConsole()
@@ -33,7 +37,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="The outcome as data.")
 
 @app.command()
 def verify(
-    digests: Annotated[bool, typer.Option(help="Recompute the digest of every row of the event log too.")] = True,
+    digests: Annotated[bool, typer.Option(help="Compare the ledger with what the entries say too.")] = True,
     file: Annotated[
         Path | None,
         typer.Option(
@@ -43,7 +47,7 @@ def verify(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow every hash chain to its end and compare it with its anchor; recompute the digests of the event log.
+    """Follow every hash chain to its end and compare it with its anchor; compare the ledger with what entries say.
 
     With --file the entries of an export are checked: each by its hash, and each against the one before it.
     Exit 0: intact. Exit 1: the first broken link of each chain, and whatever else does not fit. Exit 3: nothing there.
@@ -53,7 +57,7 @@ def verify(
         return
     with Status("checking the audit trail", console=errors) as status:
         report = run(_verify(_access(database), status, digests=digests))
-    if report.entries == 0:
+    if report.chains.keys() <= BEFORE_RECORDS and not report.faults:
         errors.print("recon: the audit trail is empty: nothing was checked", style="red")
         raise typer.Exit(ExitCode.NOT_READY)
     if as_json:
@@ -146,14 +150,40 @@ def _print(report: TrailReport) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if report.covered_since:
+        _print_covered(report)
     if report.retired_digests:
         console.print(
             styled("[yellow]not checked: {} digests of events that retention took[/]", f"{report.retired_digests:,}"),
             highlight=False,
         )
+    if report.uncovered_results:
+        console.print(
+            styled(
+                "[yellow]not checked: {} results that an older version of recon wrote[/]",
+                f"{report.uncovered_results:,}",
+            ),
+            highlight=False,
+        )
     if not report.faults:
         console.print(styled("[green]✓ the trail is intact[/]"))
         return
-    console.print(styled("[red]✗ {} faults[/]", f"{len(report.faults):,}"), highlight=False)
+    console.print(styled("[red]✗ {} faults[/]", f"{report.fault_count:,}"), highlight=False)
     for fault in report.faults[:FAULTS_SHOWN_MAX]:
         console.print(f"  - {fault}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_covered(report: TrailReport) -> None:
+    rows = ", ".join(f"{table} {count:,}" for table, count in sorted(report.covered_rows.items()))
+    console.print(
+        f"covered: results {report.covered_results:,} (replaced ones included), {rows}", highlight=False, soft_wrap=True
+    )
+    if report.is_covered_from_start:
+        console.print("since the ledger's beginning", highlight=False)
+        return
+    console.print(
+        f"since {report.covered_since}; what was there then, {report.baseline_results:,} results among it, is taken "
+        "as it was",
+        highlight=False,
+        soft_wrap=True,
+    )

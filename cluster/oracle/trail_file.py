@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cluster.oracle.trail import Fault
+from cluster.oracle.trail_report import Fault
 from schemas.audit import AuditEntry, entry_hash
 
 COLUMNS = (

@@ -13,6 +13,7 @@ select version, reconciliation, body, schemas from configurations order by versi
 -- name: put_version
 insert into configurations (version, effective_from, reconciliation, body, schemas, activated_by)
 values ($1, $2, $3, $4, $5, $6)
+returning version, effective_from, reconciliation, body, schemas, activated_by, activated_at
 
 -- name: sources
 select source_id, name, topic, expected from sources order by source_id
@@ -22,9 +23,6 @@ insert into sources (source_id, name, topic, expected) values ($1, $2, $3, $4)
 
 -- name: set_expected
 update sources set expected = $2 where name = $1
-
--- name: drop_sources
-delete from sources
 
 -- name: is_untouched
 -- Whether nothing was ever read, so that no stored number means a source yet.
@@ -37,7 +35,9 @@ from rule_sets order by version
 
 -- name: set_first_rules
 update rule_sets set body = body || $1::jsonb, created_by = $2 where version = 1
+returning version, state, effective_from, body, note, created_by, created_at, activated_by
 
 -- name: put_rules
 insert into rule_sets (version, effective_from, body, state, created_by, activated_by)
 values ($1, $2, $3, 'active', $4, $4)
+returning version, state, effective_from, body, note, created_by, created_at, activated_by

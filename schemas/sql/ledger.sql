@@ -10,6 +10,10 @@ returning epoch, next_seq, low_seq, flushes, positions
 -- name: chain_head
 select seq, hash from audit_logs where chain = $1 order by seq desc limit 1
 
+-- name: decided_last
+-- When the newest result was written, in ms; 0 when there is none.
+select coalesce((extract(epoch from max(decided_at)) * 1000)::bigint, 0) from results
+
 -- name: rule_sets
 select version, (extract(epoch from effective_from) * 1000)::bigint as effective_from_ms, body
 from rule_sets where state = 'active' order by effective_from, version
@@ -72,14 +76,16 @@ create temporary table stage (like results)
 truncate stage
 
 -- name: keep_history
--- What a revision replaces.
+-- What a revision replaces, whole: the entry of the flush that wrote it still vouches for every column. It is replaced
+-- when its successor is decided.
 insert into result_history (key_group, txn_id, revision, verdict, final, rules_version, breaks, missing, late, present,
-                            currency, amount_minor, spread_minor, decided_at, legs)
+                            currency, amount_minor, spread_minor, decided_at, legs, first_arrival, last_arrival, event_seqs,
+                            replaced_at)
 select r.key_group, r.txn_id, r.revision, r.verdict, r.final, r.rules_version, r.breaks, r.missing, r.late, r.present,
-       r.currency, r.amount_minor, r.spread_minor, r.decided_at, r.legs
+       r.currency, r.amount_minor, r.spread_minor, r.decided_at, r.legs, r.first_arrival, r.last_arrival, r.event_seqs,
+       s.decided_at
 from results r join stage s on s.key_group = r.key_group and s.txn_id = r.txn_id
-where r.final and (r.revision, r.verdict, r.breaks, r.missing, r.late, r.legs)
-      is distinct from (s.revision, s.verdict, s.breaks, s.missing, s.late, s.legs)
+where r.final
 
 -- name: upsert
 -- Over provisional rows only; how many rows it touched tells whether a final one was in the way.

@@ -9,10 +9,12 @@ from log_topics order by topic, incarnation desc
 -- A topic that was never seen before. Another supervisor may have been quicker.
 insert into log_topics (topic, incarnation, topic_id, accepted_by) values ($1, 1, $2, $3)
 on conflict do nothing
+returning topic, incarnation, topic_id, bases, skipped, known_since, accepted_by
 
 -- name: accept
 insert into log_topics (topic, incarnation, topic_id, bases, skipped, accepted_by)
 values ($1, $2, $3, $4, $5, $6)
+returning topic, incarnation, topic_id, bases, skipped, known_since, accepted_by
 
 -- name: positions
 select positions::text as positions from checkpoints

@@ -84,8 +84,8 @@ class LedgerRig:
             **fields,
         )
 
-    def write(self, flush: Flush):
-        flushed = self.ledger.flush(flush, DEFAULT_SOURCES, A0)
+    def write(self, flush: Flush, now_ms=A0):
+        flushed = self.ledger.flush(flush, DEFAULT_SOURCES, now_ms)
         self.claim = replace(self.claim, audit_seq=flushed.audit_seq, audit_hash=flushed.audit_hash)
         self.number, self.next_seq = flush.number, flush.next_seq
         return flushed
@@ -260,6 +260,16 @@ def test_events_come_back_as_they_were_written(ledger, name):
     found = ledger.ledger.events_of(result)
     assert found.sort("seq").equals(flush.events.select(EVENT_SCHEMA.keys()).sort("seq"))
     assert dict(found.schema) == EVENT_SCHEMA
+
+
+def test_every_flush_has_a_moment_of_its_own_however_the_clock_goes(ledger, name):
+    moments = []
+    for number, now_ms in enumerate((A0, A0, A0 - 5_000)):
+        flush = ledger.next(three(f"{name}-{number}"))
+        flushed = ledger.write(replace(flush, final=judged(flush.events)), now_ms)
+        moments += flushed.changed["decided_at"].to_list()
+    assert moments == [moments[0], moments[0] + 1, moments[0] + 2]
+    assert moments[0] >= A0
 
 
 def test_decided_says_what_the_result_is(ledger, name):

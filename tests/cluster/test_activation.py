@@ -94,9 +94,8 @@ async def test_the_whole_story(fresh_db, load):
     assert [(source.name, source.expected) for source in sources] == [("BANK", True), ("SWITCH", False), ("APP", False)]
     assert (await base.rules())[2][2] == '["BANK"]'
     assert [row[0] for row in await base.fetch("select version from configurations order by version")] == [1, 2, 3]
-    assert await base.fetch(
-        "select seq, action, object_id from audit_logs where chain = 'configuration' order by seq"
-    ) == [(number, "configuration.activated", str(number)) for number in (1, 2, 3)]
+    told = "select object_id from audit_logs where action = 'configuration.activated' order by seq"
+    assert await base.fetch(told) == [("1",), ("2",), ("3",)]
 
     # What a number means is never changed.
     with pytest.raises(NotRunnableError, match="source BANK reads topic bank_t in this ledger"):

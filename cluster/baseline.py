@@ -1,0 +1,86 @@
+"""Entries of the chain `baseline`: what a ledger holds when the trail begins to cover decisions.
+
+Nothing vouches for what was decided before. The baseline takes it as it is: results by digests per key group, rows of
+people's tables and dead letters one by one, and the ends of all chains. From then on a change of any of it shows.
+Written once, in the transaction of the migration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+
+from cluster.audit_chain import append
+from cluster.oracle.copied import RowSplitter
+from cluster.oracle.trail_results import final_results
+from schemas.audit import AuditEntry
+from schemas.covered import (
+    BASELINE_ACTION,
+    BASELINE_CHAIN,
+    BASELINE_ROWS_ACTION,
+    COVERED,
+    ROWS,
+    ROWS_MAX,
+    told,
+)
+
+ACTOR: Final = "recon"
+PREFETCH_ROWS: Final = 2_000
+
+
+async def write(connection: asyncpg.Connection[Any]) -> None:
+    """Write the baseline, inside the caller's transaction and as the owner."""
+    results, decided_to = await _results(connection)
+    heads = await connection.fetch(
+        "select distinct on (chain) chain, seq, hash from audit_logs order by chain, seq desc"
+    )
+    details = {
+        "results": results,
+        "decided_to_us": decided_to,
+        "heads": {row["chain"]: [row["seq"], row["hash"].hex()] for row in heads},
+    }
+    await _append(connection, BASELINE_ACTION, "ledger", details)
+    for table, covered in COVERED.items():
+        rows: list[dict[str, Any]] = []
+        query = f"select {covered.names} from {table} order by {', '.join(covered.key)}"  # noqa: S608 (our own names)
+        async for row in connection.cursor(query, prefetch=PREFETCH_ROWS):
+            rows.append(told(table, row))
+            if len(rows) == ROWS_MAX:
+                await _append(connection, BASELINE_ROWS_ACTION, table, {ROWS: {table: rows}})
+                rows = []
+        if rows:
+            await _append(connection, BASELINE_ROWS_ACTION, table, {ROWS: {table: rows}})
+    head = await connection.fetchrow(
+        "select seq, hash from audit_logs where chain = $1 order by seq desc limit 1", BASELINE_CHAIN
+    )
+    assert head is not None  # noqa: S101 - the first entry was just written
+    await connection.execute(
+        "insert into audit_heads (chain, seq, hash) values ($1, $2, $3)", BASELINE_CHAIN, head["seq"], head["hash"]
+    )
+
+
+async def _append(connection: asyncpg.Connection[Any], action: str, object_id: str, details: dict[str, Any]) -> None:
+    entry = AuditEntry(datetime.now(UTC), ACTOR, action, "ledger", object_id, details)
+    await append(connection, BASELINE_CHAIN, entry)
+
+
+async def _results(connection: asyncpg.Connection[Any]) -> tuple[dict[str, list[Any]], int]:
+    """By key group the number of final results and their SHA-256, and when the newest was decided, in microseconds."""
+    splitter = RowSplitter()
+    digests: defaultdict[int, Any] = defaultdict(hashlib.sha256)
+    counts: defaultdict[int, int] = defaultdict(int)
+    newest = 0
+
+    async def take(data: bytes) -> None:
+        nonlocal newest
+        for row in splitter.feed(data):
+            digests[row.key_group].update(row.data)
+            counts[row.key_group] += 1
+            newest = max(newest, row.decided_us)
+
+    await connection.copy_from_query(await final_results(connection), output=take, format="binary")
+    return {str(group): [counts[group], digests[group].hexdigest()] for group in sorted(digests)}, newest
