@@ -77,12 +77,25 @@ class Page(Shape):
     )
 
 
-class Count(Shape):
-    """A count that never scans more than a bounded number of rows."""
+class AmountOrder(Shape):
+    """How amounts of different currencies were put in order: by exact worth, never by the number of minor units."""
 
-    value: int
-    relation: Literal["exact", "at_least", "estimate"] = Field(
-        description="`at_least`: counting stopped at the bound; `estimate`: the planner's guess from statistics."
+    base_currency: str | None = Field(
+        description="Amounts of currencies that have a rate are ordered by their worth in it; null where none is set."
+    )
+    currencies: int = Field(description="How many currencies there are in the list.")
+    without_rate: list[str] = Field(
+        description="Currencies that have no rate: they come last, one after another, each in its own order."
+    )
+
+
+class Count(Shape):
+    """How many rows a list and its export hold: exactly, or between two bounds."""
+
+    value: int = Field(description="The count; with `at_least` what was counted when the time for it was up.")
+    relation: Literal["exact", "at_least"]
+    at_most: int | None = Field(
+        default=None, description="With `at_least`: there cannot be more, by the running totals. Null when not known."
     )
 
 

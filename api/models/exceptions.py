@@ -8,6 +8,7 @@ from pydantic import Field
 
 from api.models.common import (
     TEXT_CHARS_MAX,
+    AmountOrder,
     Body,
     BreakName,
     Count,
@@ -84,6 +85,9 @@ class ExceptionPage(Page):
     """A page of exceptions."""
 
     items: list[ExceptionRow]
+    amount_order: AmountOrder | None = Field(
+        default=None, description="With an order by amount or spread: how currencies were compared."
+    )
 
 
 class ExceptionDetail(Shape):

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from api.models.common import (
+    AmountOrder,
     BreakName,
     Millis,
     Minor,
@@ -61,6 +62,9 @@ class TransactionPage(Page):
     """A page of transactions."""
 
     items: list[TransactionRow]
+    amount_order: AmountOrder | None = Field(
+        default=None, description="With an order by amount or spread: how currencies were compared."
+    )
 
 
 class CellDifference(Shape):
