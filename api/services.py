@@ -117,7 +117,7 @@ class Services:
             self.db, self.vocabulary, self.totals, self.audit, self.desk_feed, options.rates
         )
         self.rules = RuleStore(self.db, self.vocabulary, self.audit, self.desk_feed)
-        self.backtests = Backtests(self.db, self.vocabulary, self.ports.judge, limits)
+        self.backtests = Backtests(self.db, self.vocabulary, self.ports.judge, limits, options.rates)
         self.dead_letters = DeadLetterStore(self.db, self.audit, self.ports)
         self.trail = Trail(self.db, self.audit, limits)
         self.metrics = MetricsExchange(self.metric_set, self.redis, options.redis_prefix, options.replica)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Final
 
 from schemas.errors import ReconError
-from schemas.money import CURRENCY_EXPONENTS
+from schemas.money import CURRENCY_EXPONENTS, why_no_currency
 
 
 class InvalidRatesError(ReconError):
@@ -82,4 +82,4 @@ NO_RATES: Final = ExchangeRates()
 
 def _check_currency(code: str) -> None:
     if code not in CURRENCY_EXPONENTS:
-        raise InvalidRatesError(f"{code[:16]!r} is no currency of ISO 4217")
+        raise InvalidRatesError(why_no_currency(code))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from schemas.money import EXPONENTS, why_no_currency
 
 PAGE_ROWS_DEFAULT = 50
 PAGE_ROWS_MAX = 500
@@ -18,6 +21,16 @@ Millis = Annotated[
 TimeBound = Annotated[int, Field(ge=0, le=253_402_300_799_999, description="Milliseconds since 1970, UTC.")]
 Minor = Annotated[int, Field(description="Integer minor units of the currency beside it (cents, yen, fils).")]
 TxnId = Annotated[str, Field(min_length=1, max_length=ID_CHARS_MAX)]
+
+
+def _known_currency(code: str) -> str:
+    if code not in EXPONENTS:
+        raise PydanticCustomError("currency", "{why}", {"why": why_no_currency(code)})
+    return code
+
+
+CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$"), AfterValidator(_known_currency)]
+"""A currency to look for: of ISO 4217, in use or historic. An empty list for any other would say that all is well."""
 
 VerdictName = Literal["PENDING", "MATCHED", "MISMATCHED"]
 BreakName = Literal["CONFLICT", "DUPLICATE", "AMOUNT", "CURRENCY", "STATUS", "TIMESTAMP", "ATTRIBUTE", "MISSING"]

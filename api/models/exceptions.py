@@ -12,6 +12,7 @@ from api.models.common import (
     Body,
     BreakName,
     Count,
+    CurrencyCode,
     Millis,
     Money,
     Page,
@@ -20,6 +21,7 @@ from api.models.common import (
     TimeBound,
 )
 from api.models.transactions import TransactionRow
+from schemas.verdicts import Break
 
 BULK_ROWS_MAX = 2_000
 
@@ -132,12 +134,12 @@ class ExceptionFilter(Body):
     """Which exceptions; everything left out matches all."""
 
     bucket: BucketName | None = None
-    breaks: list[BreakName] = Field(default_factory=list, max_length=7, description="Any of these kinds.")
+    breaks: list[BreakName] = Field(default_factory=list, max_length=len(Break), description="Any of these kinds.")
     only: bool = Field(
         default=False, description="With `breaks`: leave out what shows another kind beside them, however grave."
     )
     missing_source: Annotated[str, Field(max_length=64)] | None = None
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+    currency: CurrencyCode | None = None
     severity: SeverityName | None = None
     amount_min: Annotated[int, Field(ge=0, le=10**15)] | None = None
     amount_max: Annotated[int, Field(ge=0, le=10**15)] | None = None

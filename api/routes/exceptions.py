@@ -25,6 +25,7 @@ from api.models.exceptions import (
 )
 from api.routing import guarded_router
 from api.state import CallerDep, ServicesDep
+from schemas.verdicts import Break
 
 router = guarded_router("/exceptions", "exceptions")
 people_router = guarded_router("/people", "exceptions")
@@ -36,7 +37,7 @@ class ExceptionQuery(ExceptionFilter):
     model_config = ConfigDict(strict=False)
 
     breaks: list[BreakName] = Field(
-        default_factory=list, max_length=7, alias="break", description="Any of these kinds."
+        default_factory=list, max_length=len(Break), alias="break", description="Any of these kinds."
     )
     sort: Annotated[
         ExceptionSort | None,

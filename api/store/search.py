@@ -82,15 +82,25 @@ class Walk:
         """The columns that the walk itself reads."""
         return COVERED if self.base == MISMATCHES else COLUMNS
 
-    def inner(self, filters: Filters, position: Sequence[Any] | None, columns: str, rows: int) -> str:
-        """The bounded walk as SQL; `rows` at most."""
+    def inner(
+        self,
+        filters: Filters,
+        position: Sequence[Any] | None,
+        columns: str,
+        rows: int,
+        *,
+        upto: Sequence[Any] | None = None,
+    ) -> str:
+        """The bounded walk as SQL, from behind a position up to and with another one; `rows` at most."""
         clauses = [self.base, *time_bounds(self.since_us, self.until_us, filters)]
-        if position is not None:
-            sign = "<" if self.descending else ">"
-            columns_of_order, values = ["r.decided_at", "r.txn_id"], [from_micros(position[0]), position[1]]
+        ahead, back = ("<", ">=") if self.descending else (">", "<=")
+        for place, sign in ((position, ahead), (upto, back)):
+            if place is None:
+                continue
+            columns_of_order, values = ["r.decided_at", "r.txn_id"], [from_micros(place[0]), place[1]]
             if self.by_group:
                 columns_of_order.insert(1, "r.key_group")
-                values.insert(1, key_group_of(position[1]))
+                values.insert(1, key_group_of(place[1]))
             clauses.append(f"({', '.join(columns_of_order)}) {sign} ({', '.join(map(filters.place, values))})")
         return (
             f"select {columns} from results r where {' and '.join(clauses)} "  # noqa: S608 - fragments of this module
@@ -171,12 +181,6 @@ async def _end_of_walk(connection: Connection, walk: Walk, position: Sequence[An
     return None if row is None else [micros(row["decided_at"]), row["txn_id"]]
 
 
-COUNTED = (
-    "r.key_group, r.txn_id, r.decided_at, r.verdict, r.final, r.breaks, r.missing, r.late, r.present, r.currency, "
-    "r.amount_minor"
-)
-
-
 @dataclass(frozen=True)
 class Counted:
     """How many rows pass, of how many that were looked at, and whether these were all."""
@@ -193,21 +197,20 @@ async def count_walk(db: Database, walk: Walk, filters: Filters, *, budget_s: fl
     started = time.monotonic()
     async with db.connection() as connection:
         while True:
+            # Where the step ends is found first: rows that are added meanwhile are then counted once or not at all.
+            end = await _end_of_walk(connection, walk, position)
             step = Filters(list(filters.conditions), list(filters.arguments))
-            inner = walk.inner(step, position, COVERED if walk.base == MISMATCHES else COUNTED, walk.scan_rows)
             row = await connection.fetchrow(
-                f"with walked as materialized ({inner}) "  # noqa: S608 - fragments of this module
-                f"select count(*) filter (where {step.text}) as found, count(*) as looked_at, "
-                f"(select w.decided_at from walked w offset {walk.scan_rows - 1} limit 1) as end_at, "
-                f"(select w.txn_id from walked w offset {walk.scan_rows - 1} limit 1) as end_id from walked r",
+                f"select count(*) filter (where {step.text}) as found, count(*) as looked_at "  # noqa: S608 - as above
+                f"from ({walk.inner(step, position, walk.walked, walk.scan_rows, upto=end)}) r",
                 *step.arguments,
             )
             found, looked_at = found + row["found"], looked_at + row["looked_at"]
-            if row["end_at"] is None:
+            if end is None:
                 return Counted(found, looked_at, is_whole=True)
             if time.monotonic() - started > budget_s:
                 return Counted(found, looked_at, is_whole=False)
-            position = [micros(row["end_at"]), row["end_id"]]
+            position = end
 
 
 def read_cursor(cursor: str | None, digest: str) -> list[Any] | None:

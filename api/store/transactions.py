@@ -276,17 +276,17 @@ class TransactionStore:
             history = await connection.fetch(sql["history"], group, txn_id)
         redelivered = {row["seq"] for row in repeats}
         row = (await self._rows([result], vocabulary))[0]
-        rules = vocabulary.rule_set(result["rules_version"])
+        rules, legs = vocabulary.rule_set(result["rules_version"]), vocabulary.legs(result["legs"])
         return TransactionDetail(
             result=row,
-            differences=differences(row.legs, rules),
+            differences=differences(legs, rules, row.breaks),
             events=_events(events, redelivered, vocabulary, masked=masked),
             revisions=[_revision(result, vocabulary), *(_revision(old, vocabulary) for old in history)],
             rules=AppliedRules(
                 version=rules.version,
                 match_window_ms=rules.match_window_ms,
                 time_tolerance_ms=rules.time_tolerance_ms,
-                amount_tolerance_minor=amount_tolerance(rules, row.legs),
+                amount_tolerance_minor=amount_tolerance(rules, legs),
                 expected_sources=list(rules.expected_sources),
                 window_closes=row.first_arrival + rules.match_window_ms,
             ),

@@ -9,6 +9,7 @@ Within a currency equal amounts are ordered by the transaction's id. Worth is co
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -90,3 +91,21 @@ class WorthOrder:
 
     def _signed(self, value: Fraction) -> Fraction:
         return -value if self.descending else value
+
+
+def largest(rates: ExchangeRates, amounts: Sequence[tuple[str, int]], rows: int) -> list[int]:
+    """The places of the largest amounts (currency, minor units), `rows` at most, the largest first.
+
+    Rated ones by worth; then of every other currency its largest, of each its second largest, and so on: each currency
+    has its place in a short list.
+    """
+    order = WorthOrder(rates, descending=True)
+    ordered = sorted(range(len(amounts)), key=lambda at: order.key(*amounts[at]))
+    ranks: Counter[str] = Counter()
+    found = []
+    for at in ordered:
+        currency = amounts[at][0]
+        is_rated = rates.worth(currency) is not None
+        found.append((not is_rated, 0 if is_rated else ranks[currency], at))
+        ranks[currency] += 1
+    return [at for *_, at in sorted(found, key=lambda each: each[:2])][:rows]

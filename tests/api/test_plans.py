@@ -127,7 +127,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "a kind": {"break": ["CURRENCY"]},
     "a kind and a currency that hardly meet": {"break": ["CURRENCY"], "currency": "KWD"},
     "a missing source": {"missing_source": "MOBILE"},
-    "nothing at all": {"currency": "XYZ"},
+    "nothing at all": {"currency": "XCD"},
     "one exact amount": {"amount_min": 777_777, "amount_max": 777_777},
     "late ones, of which there are none": {"late": True},
     "a time range": {"since": 1_767_225_600_000, "until": 1_767_225_700_000},

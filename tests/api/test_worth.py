@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.store.worth import Place, Start, WorthOrder
+from api.store.worth import Place, Start, WorthOrder, largest
 from schemas.exchange import NO_RATES, ExchangeRates
 
 RATES = ExchangeRates.parse("EUR", "USD=0.5,KWD=3,JPY=0.01")
@@ -91,3 +91,21 @@ def test_from_every_place_the_rest_of_the_order_follows(rows, descending, rated,
     assert [row for row in ordered if follows(row)] == ordered[at + 1 :]
     first = {start.currency: start for start in order.starts(CURRENCIES, None)}
     assert set(first) == set(CURRENCIES)
+
+
+def test_of_many_amounts_the_largest_by_worth_and_then_those_of_each_currency_in_turn():
+    amounts = [("ISK", 5), ("ISK", 9), ("XCD", 1), ("EUR", 900), ("USD", 3_000), ("ISK", 7)]
+    assert [amounts[at] for at in largest(RATES, amounts, 5)] == [
+        ("USD", 3_000),
+        ("EUR", 900),
+        ("ISK", 9),
+        ("XCD", 1),
+        ("ISK", 7),
+    ]
+    assert [amounts[at] for at in largest(NO_RATES, amounts, 4)] == [
+        ("EUR", 900),
+        ("ISK", 9),
+        ("USD", 3_000),
+        ("XCD", 1),
+    ]
+    assert largest(RATES, [], 5) == []
