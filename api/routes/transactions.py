@@ -66,8 +66,8 @@ class TransactionQuery(TransactionFilter):
     sort: Annotated[
         TransactionSort,
         Field(
-            description="Orders by amount or spread need `verdict=MISMATCHED`, and compare currencies as `amount_order` "
-            "says; `txn_id` needs `q`."
+            description="Orders by amount or spread need `verdict=MISMATCHED`, and compare currencies as the page's "
+            "`amount_order` says; `txn_id` needs `q`."
         ),
     ] = "-decided_at"
     limit: Annotated[int, Field(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS_DEFAULT

@@ -5446,7 +5446,7 @@ export interface operations {
                 until?: number | null;
                 /** @description A transaction id, or with a trailing `*` its first characters (four at least); the order is then by txn_id. */
                 q?: string | null;
-                /** @description Orders by amount or spread need `verdict=MISMATCHED`, and compare currencies as `amount_order` says; `txn_id` needs `q`. */
+                /** @description Orders by amount or spread need `verdict=MISMATCHED`, and compare currencies as the page's `amount_order` says; `txn_id` needs `q`. */
                 sort?: "-decided_at" | "decided_at" | "-amount_minor" | "amount_minor" | "-spread_minor" | "spread_minor" | "txn_id";
                 limit?: number;
                 cursor?: string | null;

@@ -4,7 +4,10 @@ import { Link } from "@tanstack/react-router";
 import type { ExceptionRow } from "@/api/types";
 import list from "@/features/transactions/list.module.css";
 import { oddSources, rowSources } from "@/lib/legs";
+import { money } from "@/lib/money";
+import { moment } from "@/lib/time";
 import type { GridColumn } from "@/ui/grid/columns";
+import { idCharacters, personCharacters } from "@/ui/grid/measures";
 import { BreakTags, LegGlyph, SeverityMark, StateMark } from "@/ui/marks";
 import { Sum } from "@/ui/Sum";
 import { At } from "@/ui/Time";
@@ -14,20 +17,21 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
     {
       id: "severity",
       header: "Severity",
-      width: "84px",
+      width: 84,
       cell: (row) => <SeverityMark severity={row.severity} />,
     },
     {
       id: "amount",
       header: "Amount",
-      width: "124px",
+      width: 116,
+      characters: (row) => money(row.transaction.amount_minor, row.transaction.currency).length,
       align: "end",
       cell: (row) => <Sum minor={row.transaction.amount_minor} currency={row.transaction.currency} />,
     },
     {
       id: "legs",
       header: "Legs",
-      width: "36px",
+      width: 36,
       cell: (row) => (
         <LegGlyph
           sources={rowSources(row.transaction)}
@@ -39,13 +43,16 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
     {
       id: "breaks",
       header: "Breaks",
-      width: "minmax(124px, 1fr)",
+      width: 124,
+      grow: 1,
       cell: (row) => <BreakTags breaks={row.transaction.breaks} missing={row.transaction.missing_sources} />,
     },
     {
       id: "txn_id",
       header: "Transaction",
-      width: "minmax(148px, 1fr)",
+      width: 148,
+      grow: 1,
+      characters: (row) => idCharacters(row.txn_id),
       cell: (row) => (
         <Link to="/transactions/$txnId" params={{ txnId: row.txn_id }} className={`mono ${list.id}`}>
           {row.txn_id}
@@ -57,13 +64,14 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
           {
             id: "state",
             header: "State",
-            width: "112px",
+            width: 100,
             cell: (row: ExceptionRow) => <StateMark state={row.state} />,
           },
           {
             id: "assignee",
             header: "Assignee",
-            width: "80px",
+            width: 80,
+            characters: (row: ExceptionRow) => personCharacters(row.assignee),
             cell: (row: ExceptionRow) => row.assignee ?? <span className="muted">nobody</span>,
           },
         ]
@@ -71,7 +79,8 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
     {
       id: "decided",
       header: "Decided",
-      width: "78px",
+      width: 78,
+      characters: (row) => moment(row.transaction.decided_at).length,
       align: "end",
       cell: (row) => <At at={row.transaction.decided_at} />,
     },
