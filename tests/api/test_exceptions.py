@@ -177,7 +177,7 @@ def test_pages_of_touched_ones_follow_on(as_user: User, make: Callable[..., str]
 ORDERS: dict[str, list[int]] = {  # places in the order of making; made oldest first
     "-decided_at": [3, 2, 1, 0],
     "decided_at": [0, 1, 2, 3],
-    "-amount_minor": [1, 0, 3, 2],  # NOK before TRY: no rates are set
+    "-amount_minor": [1, 0, 3, 2],  # CZK before HUF: no rates are set
     "-updated_at": [3, 2, 1, 0],
 }
 
@@ -189,10 +189,10 @@ def test_what_is_in_work_comes_in_every_order(
 ) -> None:
     anna = as_user("anna")
     made = [
-        make(SMALL, currency="NOK"),
-        make(BIG, currency="NOK"),
-        make(1_000, currency="TRY"),
-        make(2_000, currency="TRY"),
+        make(SMALL, currency="CZK"),
+        make(BIG, currency="CZK"),
+        make(1_000, currency="HUF"),
+        make(2_000, currency="HUF"),
     ]
     for txn_id in made:
         act(anna, txn_id, "assign", 0)
