@@ -153,8 +153,8 @@ describe("the columns of a list", () => {
   const columns: GridColumn<Row>[] = [
     { id: "id", header: "Id", width: 140, grow: 1, characters: (row) => row.id.length, cell },
     { id: "sum", header: "Sum", width: 100, characters: (row) => row.sum.length, cell },
-    { id: "leg", header: "Leg", width: 300, room: "wide", cell },
-    { id: "glyph", header: "Legs", width: 36, room: "tight", cell },
+    { id: "leg", header: "Leg", width: 300, stages: [0, 0], cell },
+    { id: "glyph", header: "Legs", width: 36, stages: [1, 1], cell },
   ];
 
   test("are wide enough for the longest value, so that no amount is cut", () => {
@@ -163,15 +163,19 @@ describe("the columns of a list", () => {
       { id: "T2", sum: "KWD 123,456,789,012.345" },
     ];
     const widths = leastWidths(columns, rows);
-    expect(widths.get("sum")).toBe(23 * 8);
+    expect(widths.get("sum")).toBe(180); // 23 characters of 7.8 px
     expect(widths.get("id")).toBe(140);
-    expect(tracks(fitting(columns, widths, 2_000), widths)).toBe("minmax(8.75rem, 1fr) 11.5rem 18.75rem");
+    const shown = fitting(columns, widths, 2_000) ?? [];
+    expect(tracks(shown, widths)).toBe("minmax(8.75rem, 1fr) 11.25rem 18.75rem");
   });
 
   test("give way to what stands for them where there is no room", () => {
     const widths = leastWidths(columns, []);
-    expect(fitting(columns, widths, 600).map(({ id }) => id)).toEqual(["id", "sum", "leg"]);
-    expect(fitting(columns, widths, 599).map(({ id }) => id)).toEqual(["id", "sum", "glyph"]);
+    const shown = (px: number) => fitting(columns, widths, px)?.map(({ id }) => id);
+    expect(shown(600)).toEqual(["id", "sum", "leg"]);
+    expect(shown(599)).toEqual(["id", "sum", "glyph"]);
+    expect(shown(335)).toEqual(["id", "sum"]);
+    expect(shown(285)).toBeUndefined(); // cards
   });
 
   test("a list's place is kept, and the oldest of many forgotten", () => {

@@ -219,7 +219,7 @@ function Desk({
   const query = useMemo(() => exceptionQuery(search), [search]);
   const found = useInfiniteQuery(queries.exceptions(query));
   const rows = useMemo(() => found.data?.pages.flatMap((page) => page.items) ?? [], [found.data]);
-  const columns = useMemo(() => exceptionColumns((search.bucket ?? "open") !== "open"), [search.bucket]);
+  const columns = useMemo(() => exceptionColumns(search.bucket ?? "open"), [search.bucket]);
   const activate = (row: ExceptionRow) => change({ open: row.txn_id });
   const openPage = (row: ExceptionRow) =>
     void navigate({ to: "/transactions/$txnId", params: { txnId: row.txn_id } });

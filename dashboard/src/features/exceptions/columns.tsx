@@ -1,7 +1,7 @@
 /** The columns of the exceptions desk. */
 
 import { Link } from "@tanstack/react-router";
-import type { ExceptionRow } from "@/api/types";
+import type { Bucket, ExceptionRow } from "@/api/types";
 import list from "@/features/transactions/list.module.css";
 import { oddSources, rowSources } from "@/lib/legs";
 import { money } from "@/lib/money";
@@ -12,7 +12,9 @@ import { BreakTags, LegGlyph, SeverityMark, StateMark } from "@/ui/marks";
 import { Sum } from "@/ui/Sum";
 import { At } from "@/ui/Time";
 
-export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
+/** What a bucket says by its name needs no column: of "mine" the assignee, of "assigned" the state. */
+export function exceptionColumns(bucket: Bucket): GridColumn<ExceptionRow>[] {
+  const mixed = bucket === "mine" || bucket === "awaiting_me";
   return [
     {
       id: "severity",
@@ -32,6 +34,7 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
       id: "legs",
       header: "Legs",
       width: 36,
+      stages: [0, 0],
       cell: (row) => (
         <LegGlyph
           sources={rowSources(row.transaction)}
@@ -45,7 +48,16 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
       header: "Breaks",
       width: 124,
       grow: 1,
+      stages: [0, 0],
       cell: (row) => <BreakTags breaks={row.transaction.breaks} missing={row.transaction.missing_sources} />,
+    },
+    {
+      id: "kinds",
+      header: "Breaks",
+      width: 88,
+      grow: 0.7,
+      stages: [1, 2],
+      cell: (row) => <BreakTags short breaks={row.transaction.breaks} />,
     },
     {
       id: "txn_id",
@@ -59,7 +71,7 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
         </Link>
       ),
     },
-    ...(touched
+    ...(mixed
       ? [
           {
             id: "state",
@@ -67,6 +79,10 @@ export function exceptionColumns(touched: boolean): GridColumn<ExceptionRow>[] {
             width: 100,
             cell: (row: ExceptionRow) => <StateMark state={row.state} />,
           },
+        ]
+      : []),
+    ...(bucket !== "open" && bucket !== "mine"
+      ? [
           {
             id: "assignee",
             header: "Assignee",
@@ -99,7 +115,10 @@ export function ExceptionCard({ row }: { row: ExceptionRow }) {
       <span className={`mono ${list.id}`}>{row.txn_id}</span>
       <div className={list.cardLine}>
         <BreakTags breaks={row.transaction.breaks.slice(0, 2)} missing={row.transaction.missing_sources} />
-        <span className="muted">{row.assignee ?? <At at={row.transaction.decided_at} />}</span>
+        <span className="muted">
+          {row.assignee && `${row.assignee}, `}
+          <At at={row.transaction.decided_at} />
+        </span>
       </div>
     </div>
   );

@@ -54,7 +54,7 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
       id: "legs",
       header: "Legs",
       width: 36,
-      room: "tight",
+      stages: [1, 1],
       cell: (row) => <LegGlyph sources={rowSources(row)} legs={row.legs} odd={oddSources(row)} />,
     },
     ...sources.map(
@@ -64,7 +64,7 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
         width: 140,
         grow: 1,
         characters: (row) => legCharacters(row, source),
-        room: "wide",
+        stages: [0, 0],
         cell: (row) => <LegCell row={row} source={source} odd={oddCells(row)} />,
       }),
     ),

@@ -155,7 +155,7 @@ function LevelLines({ value, onChange }: { value: readonly Levels[]; onChange: (
     <fieldset className={s.set}>
       <legend>Amounts that matter</legend>
       <ul className={s.tolerances}>
-        <li className={s.level} aria-hidden="true">
+        <li className={s.levelHead} aria-hidden="true">
           <span>Currency</span>
           <span>High from</span>
           <span>Critical from</span>
@@ -165,14 +165,18 @@ function LevelLines({ value, onChange }: { value: readonly Levels[]; onChange: (
           <li key={at} className={s.level}>
             <CurrencyCell value={each.currency} onChange={(currency) => edit(at, { currency })} />
             {LEVEL_FIELDS.map(([field, label]) => (
-              <Input
-                key={field}
-                aria-label={`${label}, ${named(each.currency)}`}
-                inputMode="decimal"
-                placeholder={each.currency === ANY ? "" : "as any currency"}
-                value={each[field]}
-                onChange={(event) => edit(at, { [field]: event.target.value })}
-              />
+              <div key={field}>
+                <span className={s.levelName} aria-hidden="true">
+                  {label}
+                </span>
+                <Input
+                  aria-label={`${label}, ${named(each.currency)}`}
+                  inputMode="decimal"
+                  placeholder={each.currency === ANY ? "" : "as any"}
+                  value={each[field]}
+                  onChange={(event) => edit(at, { [field]: event.target.value })}
+                />
+              </div>
             ))}
             <Remove
               currency={each.currency}

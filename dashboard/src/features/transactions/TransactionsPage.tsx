@@ -252,7 +252,7 @@ function List({
               }
             >
               {columns
-                .filter((column) => !column.fixed && column.room !== "tight")
+                .filter((column) => !column.fixed && !column.stages?.[0])
                 .map((column) => (
                   <MenuCheck
                     key={column.id}

@@ -57,7 +57,7 @@ export function transactionColumns(
         width: 140,
         grow: 1,
         characters: (row) => legCharacters(row, source),
-        room: "wide",
+        stages: [0, 0],
         cell: (row) => <LegCell row={row} source={source} odd={oddCells(row)} />,
       }),
     ),
@@ -65,7 +65,7 @@ export function transactionColumns(
       id: "legs",
       header: "Legs",
       width: 36,
-      room: "tight",
+      stages: [1, 1],
       cell: (row) => <LegGlyph sources={rowSources(row)} legs={row.legs} odd={oddSources(row)} />,
     },
     {

@@ -39,7 +39,7 @@ export interface GridProps<T extends object> {
   rows: readonly T[];
   columns: readonly GridColumn<T>[];
   rowId: (row: T) => string;
-  /** The same row for a narrow screen. */
+  /** The same row where there is no room for columns. */
   card: (row: T) => ReactNode;
   /** Names what is listed: with other filters it is another list. Its place is kept while one is elsewhere. */
   scope?: string;
@@ -59,7 +59,7 @@ export interface GridProps<T extends object> {
 
 export function Grid<T extends object>(props: GridProps<T>) {
   const { label, rows, columns, rowId, activeId, visibility = NOTHING, onEnd, onTop } = props;
-  const narrow = useNarrow();
+  const isPhone = useNarrow();
   const scroller = useRef<HTMLDivElement>(null);
   const base = useId();
   const byId = useMemo(() => new Map(columns.map((column) => [column.id, column])), [columns]);
@@ -75,7 +75,9 @@ export function Grid<T extends object>(props: GridProps<T>) {
     .flatMap((column) => byId.get(column.id) ?? ([] as GridColumn<T>[]));
   const widths = useWidths(columns, rows, props.scope ?? "");
   const [frame, framePx] = useWidth();
-  const shown = fitting(visible, widths, rootPx(framePx) - SCROLLBAR_PX);
+  const fit = fitting(visible, widths, rootPx(framePx) - SCROLLBAR_PX);
+  const narrow = isPhone || (fit === null && framePx > 0);
+  const shown = fit ?? visible;
   const template = tracks(shown, widths);
   const rowPx = narrow ? CARD_PX : ROW_PX;
   const headerPx = narrow ? 0 : HEADER_PX;
@@ -111,6 +113,19 @@ export function Grid<T extends object>(props: GridProps<T>) {
     inView.current = true;
     virtual.scrollToIndex(activeAt, { align: "auto" });
   }, [activeId, activeAt, rowPx]);
+
+  // A panel that opens below the list takes height from it: what was in view stays in view.
+  const active = useRef(activeAt);
+  active.current = activeAt;
+  useEffect(() => {
+    const element = scroller.current;
+    if (!element) return;
+    const observer = new ResizeObserver(() => {
+      if (active.current >= 0 && inView.current) virtual.scrollToIndex(active.current, { align: "auto" });
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [virtual]);
 
   /** Whether the active row is between the header and the lower edge. */
   function activeInView(element: HTMLElement): boolean {

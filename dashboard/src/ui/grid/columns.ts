@@ -22,14 +22,17 @@ export interface GridColumn<T> {
   fixed?: boolean;
   /** Hidden until asked for. */
   extra?: boolean;
-  /** Shown only where all `wide` columns fit, or only where they do not. */
-  room?: "wide" | "tight";
+  /** At which stages it is shown, the first and the last; at all of them when left out. See `fitting`. */
+  stages?: readonly [number, number];
 }
 
+/** The tightest stage of columns: what does not fit even then is shown as cards. */
+export const LAST_STAGE = 2;
+
 /** The widest character of figures and codes, in px, at the usual size of type. */
-const CHARACTER_PX = 8;
-export const GAP_PX = 14;
-export const EDGES_PX = 32;
+const CHARACTER_PX = 7.8;
+const GAP_PX = 14;
+const EDGES_PX = 32;
 
 /** How wide each column must be at least, in px, for the rows that there are. */
 export function leastWidths<T>(columns: readonly GridColumn<T>[], rows: readonly T[]): Map<string, number> {
@@ -43,15 +46,26 @@ export function leastWidths<T>(columns: readonly GridColumn<T>[], rows: readonly
   );
 }
 
-/** The columns for a width: those that need much room where all of them fit, else those that stand for them. */
+/**
+ * The columns for a width: those of the first stage at which all fit, from much room to little. Nothing is cut and
+ * nothing lies beyond the edge; null where not even the last stage fits.
+ */
 export function fitting<T>(
   columns: readonly GridColumn<T>[],
   widths: ReadonlyMap<string, number>,
   roomPx: number,
-): GridColumn<T>[] {
-  const wide = columns.filter((column) => column.room !== "tight");
-  const needs = wide.reduce((sum, column) => sum + (widths.get(column.id) ?? 0) + GAP_PX, EDGES_PX - GAP_PX);
-  return needs <= roomPx ? wide : columns.filter((column) => column.room !== "wide");
+): GridColumn<T>[] | null {
+  for (let stage = 0; stage <= LAST_STAGE; stage += 1) {
+    const shown = columns.filter(
+      ({ stages: [first, last] = [0, LAST_STAGE] }) => first <= stage && stage <= last,
+    );
+    const needs = shown.reduce(
+      (sum, column) => sum + (widths.get(column.id) ?? 0) + GAP_PX,
+      EDGES_PX - GAP_PX,
+    );
+    if (needs <= roomPx) return shown;
+  }
+  return null;
 }
 
 /** As CSS grid tracks. The root's size of type scales them, as it does the type. */

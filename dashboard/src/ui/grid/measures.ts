@@ -3,13 +3,14 @@
 import type { TransactionRow } from "@/api/types";
 import { amount } from "@/lib/money";
 
-/** A UUID is shown whole; what is longer is cut, and whole in its own screen. */
+/** A UUID is shown whole; what is longer is cut, and whole in its own screen. Ids are set in smaller type than figures. */
 const ID_MAX = 36;
+const ID_SCALE = 0.93;
 const PERSON_MAX = 24;
 const UNEQUAL = 2;
 
 export function idCharacters(id: string): number {
-  return Math.min(id.length, ID_MAX);
+  return Math.min(id.length, ID_MAX) * ID_SCALE;
 }
 
 export function personCharacters(name: string | null): number {
