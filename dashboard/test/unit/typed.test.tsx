@@ -166,7 +166,7 @@ describe("the columns of a list", () => {
     expect(widths.get("sum")).toBe(180); // 23 characters of 7.8 px
     expect(widths.get("id")).toBe(140);
     const shown = fitting(columns, widths, 2_000) ?? [];
-    expect(tracks(shown, widths)).toBe("minmax(8.75rem, 1fr) 11.25rem 18.75rem");
+    expect(tracks(shown, widths)).toBe("minmax(8.75rem, 10fr) 11.25rem 18.75rem");
   });
 
   test("give way to what stands for them where there is no room", () => {

@@ -19,13 +19,13 @@ export function exceptionColumns(bucket: Bucket): GridColumn<ExceptionRow>[] {
     {
       id: "severity",
       header: "Severity",
-      width: 84,
+      width: 78,
       cell: (row) => <SeverityMark severity={row.severity} />,
     },
     {
       id: "amount",
       header: "Amount",
-      width: 116,
+      width: 132,
       characters: (row) => money(row.transaction.amount_minor, row.transaction.currency).length,
       align: "end",
       cell: (row) => <Sum minor={row.transaction.amount_minor} currency={row.transaction.currency} />,
@@ -54,7 +54,7 @@ export function exceptionColumns(bucket: Bucket): GridColumn<ExceptionRow>[] {
     {
       id: "kinds",
       header: "Breaks",
-      width: 88,
+      width: 80,
       grow: 0.7,
       stages: [1, 2],
       cell: (row) => <BreakTags short breaks={row.transaction.breaks} />,

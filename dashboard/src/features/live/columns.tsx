@@ -45,7 +45,7 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
     {
       id: "amount",
       header: "Amount",
-      width: 112,
+      width: 132,
       characters: (row) => money(row.amount_minor, row.currency).length,
       align: "end",
       cell: (row) => <Sum minor={row.amount_minor} currency={row.currency} />,

@@ -264,6 +264,7 @@ function List({
                     }}
                   >
                     {column.header}
+                    {column.stages && ", where there is room"}
                   </MenuCheck>
                 ))}
             </Menu>

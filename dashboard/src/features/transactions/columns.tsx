@@ -44,7 +44,7 @@ export function transactionColumns(
     {
       id: "amount",
       header: "Amount",
-      width: 116,
+      width: 132,
       characters: (row) => money(row.amount_minor, row.currency).length,
       align: "end",
       ...(moneySorts ? { sorts: ["-amount_minor", "amount_minor"] } : {}),

@@ -73,7 +73,8 @@ export function tracks<T>(columns: readonly GridColumn<T>[], widths: ReadonlyMap
   return columns
     .map((column) => {
       const least = `${(widths.get(column.id) ?? column.width) / 16}rem`;
-      return column.grow ? `minmax(${least}, ${column.grow}fr)` : least;
+      // Tenths: of factors that sum up to less than one, CSS leaves the rest of the room empty.
+      return column.grow ? `minmax(${least}, ${column.grow * 10}fr)` : least;
     })
     .join(" ");
 }

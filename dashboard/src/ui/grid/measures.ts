@@ -5,7 +5,7 @@ import { amount } from "@/lib/money";
 
 /** A UUID is shown whole; what is longer is cut, and whole in its own screen. Ids are set in smaller type than figures. */
 const ID_MAX = 36;
-const ID_SCALE = 0.93;
+const ID_SCALE = 0.96;
 const PERSON_MAX = 24;
 const UNEQUAL = 2;
 
