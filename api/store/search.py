@@ -33,7 +33,7 @@ COLUMNS = (
 
 MISMATCHES = f"r.verdict = {Verdict.MISMATCHED.value}"
 
-# What the indexes of mismatches hold (schemas/sql/migrations/0004 and 0010), under the names that filters use.
+# What the indexes of mismatches hold (schemas/sql/migrations/0004 and 0011), under the names that filters use.
 COVERED = (
     "r.key_group, r.txn_id, r.decided_at, r.amount_minor, r.spread_minor, r.breaks, r.missing, r.late, r.present, "
     f"r.currency, {Verdict.MISMATCHED.value}::smallint as verdict, true as final"

@@ -141,6 +141,7 @@ export default function LivePage() {
           activeId={activeId}
           onActive={(row) => setActiveId(row.txn_id)}
           onOpen={open}
+          onFollow={(row) => setActiveId(row.txn_id)}
           onTop={(top) => {
             atTop.current = top;
             tape.hold(paused || !top);

@@ -215,6 +215,7 @@ function List({
         activeId={activeId}
         onActive={(row) => setActiveId(row.txn_id)}
         onOpen={open}
+        onFollow={(row) => setActiveId(row.txn_id)}
         visibility={visibility}
         sort={sortFor(search)}
         onSort={(sort) => change({ sort: sort as NonNullable<TransactionSearch["sort"]> })}

@@ -46,6 +46,8 @@ export interface GridProps<T extends object> {
   activeId?: string | undefined;
   onActive?: (row: T) => void;
   onOpen?: (row: T) => void;
+  /** A link in the row was followed. */
+  onFollow?: (row: T) => void;
   visibility?: Readonly<Record<string, boolean>>;
   sort?: string | undefined;
   onSort?: (sort: string) => void;
@@ -211,7 +213,9 @@ export function Grid<T extends object>(props: GridProps<T>) {
                     gridTemplateColumns: narrow ? "minmax(0, 1fr)" : template,
                   }}
                   onClick={(event) => {
-                    if ((event.target as HTMLElement).closest("a, button, input")) return;
+                    const control = (event.target as HTMLElement).closest("a, button, input");
+                    if (control?.tagName === "A") props.onFollow?.(row);
+                    if (control) return;
                     props.onActive?.(row);
                     props.onOpen?.(row);
                   }}
