@@ -1255,7 +1255,7 @@ export interface components {
          * @description Why a record was set aside; the value is stored in `dead_letters.reason`.
          * @enum {string}
          */
-        DeadLetterReason: "not_framed" | "unknown_schema" | "incompatible_schema" | "malformed" | "wrong_source" | "bad_id" | "bad_amount" | "unknown_currency" | "absurd_time";
+        DeadLetterReason: "not_framed" | "unknown_schema" | "incompatible_schema" | "malformed" | "wrong_source" | "ambiguous_source" | "bad_id" | "bad_amount" | "unknown_currency" | "absurd_time";
         /**
          * DeadLetterRow
          * @description A record that was set aside.
