@@ -19,8 +19,10 @@ from api.problems import NotFoundError, TooManyError, UnavailableError
 from api.queries import queries
 from api.severity import breaks_of, verdict_of
 from api.store.vocabulary import Vocabulary, VocabularyReader
+from api.store.worth import largest
 from api.times import from_millis, millis
 from schemas.events import Status
+from schemas.exchange import ExchangeRates
 from schemas.rules import RuleSet
 
 EXAMPLES_MAX = 50
@@ -31,8 +33,11 @@ RUNNING_MAX = 1  # per replica: the core is quick, and yet a backtest must not s
 class Backtests:
     """Runs backtests, one at a time."""
 
-    def __init__(self, db: Database, vocabulary: VocabularyReader, judge: Judge | None, limits: Limits) -> None:
+    def __init__(
+        self, db: Database, vocabulary: VocabularyReader, judge: Judge | None, limits: Limits, rates: ExchangeRates
+    ) -> None:
         self._db = db
+        self._rates = rates
         self._vocabulary = vocabulary
         self._judge = judge
         self._limits = limits
@@ -69,7 +74,7 @@ class Backtests:
                 await connection.execute(f"set statement_timeout = {self._limits.statement_ms}")
         complete = len(results) <= body.rows_max
         results = results[: body.rows_max]
-        tally = _Tally()
+        tally = _Tally(self._rates)
         for start in range(0, len(results), BATCH_ROWS):
             batch = results[start : start + BATCH_ROWS]
             events = await self._events(batch, vocabulary)
@@ -128,7 +133,8 @@ class Backtests:
 class _Tally:
     """Adds up what would change."""
 
-    def __init__(self) -> None:
+    def __init__(self, rates: ExchangeRates) -> None:
+        self._rates = rates
         self.unchanged = 0
         self.before: Counter[str] = Counter()
         self.after: Counter[str] = Counter()
@@ -181,4 +187,5 @@ class _Tally:
 
     def examples(self) -> list[FlipExample]:
         """The largest amounts first."""
-        return sorted(self._examples, key=lambda example: -example.amount_minor)[:EXAMPLES_MAX]
+        amounts = [(example.currency, example.amount_minor) for example in self._examples]
+        return [self._examples[at] for at in largest(self._rates, amounts, EXAMPLES_MAX)]

@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
-from api.models.transactions import CellDifference, Leg
+from api.models.transactions import CellDifference, LegField
 from schemas.rules import RuleSet
 
-Field = Literal["amount_minor", "currency", "status", "event_time"]
-FIELDS: tuple[Field, ...] = ("amount_minor", "currency", "status", "event_time")
+Legs = Mapping[str, Mapping[str, Any]]
+"""By source, in their order: the fields of `Leg`."""
+
+BREAK_OF: Final[dict[LegField, str]] = {
+    "amount_minor": "AMOUNT",
+    "currency": "CURRENCY",
+    "status": "STATUS",
+    "event_time": "TIMESTAMP",
+}
 
 
-def amount_tolerance(rules: RuleSet, legs: Mapping[str, Leg]) -> int:
+def amount_tolerance(rules: RuleSet, legs: Legs) -> int:
     """Spread of amounts that the rules allow, minor units: the strictest among the currencies of the legs."""
-    largest = max((leg.amount_minor for leg in legs.values()), default=0)
-    return min((rules.tolerance(leg.currency).allowed_minor(largest) for leg in legs.values()), default=0)
+    largest = max((leg["amount_minor"] for leg in legs.values()), default=0)
+    return min((rules.tolerance(leg["currency"]).allowed_minor(largest) for leg in legs.values()), default=0)
 
 
-def differences(legs: Mapping[str, Leg], rules: RuleSet) -> list[CellDifference]:
+def differing(legs: Legs, rules: RuleSet, breaks: Collection[str]) -> dict[str, list[LegField]]:
+    """The cells that break, by source: what lists mark. The same judgement as `differences`."""
+    cells: dict[str, list[LegField]] = {}
+    if any(kind in breaks for kind in BREAK_OF.values()):
+        for cell in differences(legs, rules, breaks):
+            if cell.breaking:
+                cells.setdefault(cell.source, []).append(cell.field)
+    return cells
+
+
+def differences(legs: Legs, rules: RuleSet, breaks: Collection[str]) -> list[CellDifference]:
     """Every cell that differs from what most sources say; in a tie, from the first source (the book of record).
 
     Amounts and times agree within the tolerance of the rules: of three clocks, two of them close and one an hour ahead,
-    the last is the one that differs. What differs within the tolerance is told, and breaks nothing.
+    the last is the one that differs. What differs within the tolerance, or is none of the verdict's breaks, is told and
+    not called breaking.
     """
-    tolerance: dict[Field, int | None] = {
+    tolerance: dict[LegField, int | None] = {
         "amount_minor": amount_tolerance(rules, legs),
         "currency": None,
         "status": None,
         "event_time": rules.time_tolerance_ms,
     }
     found: list[CellDifference] = []
-    for name in FIELDS:
-        values: dict[str, Any] = {source: getattr(leg, name) for source, leg in legs.items()}
+    for name, kind in BREAK_OF.items():
+        values: dict[str, Any] = {source: leg[name] for source, leg in legs.items()}
         if len(set(values.values())) < 2:
             continue
         numeric = name in {"amount_minor", "event_time"}
@@ -49,7 +67,7 @@ def differences(legs: Mapping[str, Leg], rules: RuleSet) -> list[CellDifference]
                 expected_from=[other for other, value in values.items() if value == expected],
                 difference=actual - expected if numeric else None,
                 tolerance=allowed,
-                breaking=actual not in agreeing if numeric else True,
+                breaking=kind in breaks and (actual not in agreeing if numeric else True),
             )
             for source, actual in values.items()
             if actual != expected

@@ -22,6 +22,7 @@ import structlog
 from api.access import Role
 from api.audit_log import audit_entry
 from api.caller import Caller
+from api.differences import differing
 from api.feed import FeedMerge, FeedMessage, FeedRing, LiveSocket
 from api.feed_reader import DESK, PIPELINE, FeedReader
 from api.options import ApiOptions
@@ -359,6 +360,11 @@ class Live:
         for result in flush.get("results", ()):
             mismatched = result["verdict"] == "MISMATCHED"
             result["sources"] = list(result["legs"])
+            result["differing"] = (
+                {}
+                if vocabulary is None
+                else differing(result["legs"], vocabulary.rule_set(result["rules_version"]), result["breaks"])
+            )
             result["severity"] = (
                 vocabulary.scale.level(result["breaks"], result["amount_minor"], result["currency"])
                 if mismatched and vocabulary is not None

@@ -35,7 +35,6 @@ class Limits:
     exports_per_caller: int = 2
     export_rows: int = 1_000_000
     scan_rows: int = 20_000  # index entries that one page may look at
-    count_rows: int = 10_000  # where counting stops
     statement_ms: int = 5_000
     export_statement_ms: int = 60_000
     audit_wait_ms: int = 3_000  # a read waits so long for its audit entry, then it is refused

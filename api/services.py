@@ -109,13 +109,15 @@ class Services:
         self.totals = Totals(self.db)
         self.snapshot = SnapshotReader(self.redis, options.redis_prefix)
         self.desk_feed = DeskFeed(self.redis, options.redis_prefix)
-        self.transactions = TransactionStore(self.db, self.vocabulary, self.totals, limits)
+        self.transactions = TransactionStore(self.db, self.vocabulary, self.totals, limits, options.rates)
         self.overview = OverviewStore(
             self.db, self.vocabulary, self.totals, self.snapshot, options.public.ray_dashboard_url, options.rates
         )
-        self.exceptions = ExceptionStore(self.db, self.vocabulary, self.totals, self.audit, self.desk_feed)
+        self.exceptions = ExceptionStore(
+            self.db, self.vocabulary, self.totals, self.audit, self.desk_feed, options.rates
+        )
         self.rules = RuleStore(self.db, self.vocabulary, self.audit, self.desk_feed)
-        self.backtests = Backtests(self.db, self.vocabulary, self.ports.judge, limits)
+        self.backtests = Backtests(self.db, self.vocabulary, self.ports.judge, limits, options.rates)
         self.dead_letters = DeadLetterStore(self.db, self.audit, self.ports)
         self.trail = Trail(self.db, self.audit, limits)
         self.metrics = MetricsExchange(self.metric_set, self.redis, options.redis_prefix, options.replica)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Final
 
 from schemas.errors import ReconError
-from schemas.money import CURRENCY_EXPONENTS
+from schemas.money import CURRENCY_EXPONENTS, why_no_currency
 
 
 class InvalidRatesError(ReconError):
@@ -59,11 +60,20 @@ class ExchangeRates:
         unrated = sorted({code for code, minor in pairs if minor and code not in self.rates})
         if unrated:
             return None, unrated
-        whole = sum(
-            (Decimal(minor).scaleb(-CURRENCY_EXPONENTS[code]) * self.rates[code] for code, minor in pairs if minor),
-            Decimal(0),
-        )
-        return int(whole.scaleb(CURRENCY_EXPONENTS[self.base]).to_integral_value(ROUND_HALF_EVEN)), []
+        whole = sum((minor * self._worth(code) for code, minor in pairs if minor), Fraction(0))
+        return round(whole * 10 ** CURRENCY_EXPONENTS[self.base]), []  # half to even, as round() does
+
+    def worth(self, currency: str) -> Fraction | None:
+        """What one minor unit of a currency is worth, in major units of the base; None where there is no rate."""
+        return self._worth(currency) if currency in self.rates else None
+
+    @property
+    def fingerprint(self) -> tuple[str, ...]:
+        """Base and rates as texts: the same for rates that put amounts in the same order."""
+        return (self.base, *(f"{code}={rate}" for code, rate in sorted(self.rates.items())))
+
+    def _worth(self, currency: str) -> Fraction:
+        return Fraction(self.rates[currency]) * Fraction(1, 10 ** CURRENCY_EXPONENTS[currency])
 
 
 NO_RATES: Final = ExchangeRates()
@@ -72,4 +82,4 @@ NO_RATES: Final = ExchangeRates()
 
 def _check_currency(code: str) -> None:
     if code not in CURRENCY_EXPONENTS:
-        raise InvalidRatesError(f"{code[:16]!r} is no currency of ISO 4217")
+        raise InvalidRatesError(why_no_currency(code))

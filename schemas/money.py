@@ -38,6 +38,33 @@ HISTORIC_EXPONENTS: Final[dict[str, int]] = {
 EXPONENTS: Final[dict[str, int]] = {**HISTORIC_EXPONENTS, **CURRENCY_EXPONENTS}
 """Decimals of every currency that is taken: those in use, and historic ones."""
 
+# Codes that are taken for currencies and are none: quotes in minor units, and everyday names.
+NOT_ISO: Final = {
+    "GBX": "GBP",  # pence, as shares are quoted
+    "ZAC": "ZAR",
+    "ILA": "ILS",
+    "USX": "USD",
+    "CNH": "CNY",
+    "RMB": "CNY",
+    "NTD": "TWD",
+    "UKP": "GBP",
+}
+_WITHOUT_MINOR_UNIT: Final = frozenset(
+    ["XAU", "XAG", "XPD", "XPT", "XDR", "XSU", "XUA", "XBA", "XBB", "XBC", "XBD", "XTS", "XXX"]
+)
+
+
+def why_no_currency(code: str) -> str:
+    """What is wrong with a code that is no currency here, and what would be right, as `'GBX' is no currency of ...`."""
+    shown = repr(code[:16])
+    if code in NOT_ISO:
+        return f"{shown} is no currency of ISO 4217: write the amount in {NOT_ISO[code]}"
+    if code in _WITHOUT_MINOR_UNIT:
+        return f"{shown} has no minor unit in ISO 4217: no amount can be written in it"
+    if code.upper() != code and code.upper() in EXPONENTS:
+        return f"{shown} is no currency of ISO 4217: write {code.upper()}"
+    return f"{shown} is no currency of ISO 4217"
+
 
 def format_minor(amount_minor: int, currency: str) -> str:
     """`123456, "USD"` as `1,234.56 USD`: exact, by integer arithmetic."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.errors import InvalidRulesError
 from schemas.events import AMOUNT_MINOR_MAX
-from schemas.money import CURRENCY_EXPONENTS
+from schemas.money import CURRENCY_EXPONENTS, why_no_currency
 
 MATCH_WINDOW_MS_DEFAULT = 30_000
 TIME_TOLERANCE_MS_DEFAULT = 5_000
@@ -66,7 +66,7 @@ class RuleSet:
             raise InvalidRulesError("expected_sources", "must name at least one source, each once")
         for currency, tolerance in {**self.tolerances, "default": self.default_tolerance}.items():
             if currency != "default" and currency not in CURRENCY_EXPONENTS:
-                raise InvalidRulesError("tolerances", f"{currency!r} is not an ISO 4217 currency")
+                raise InvalidRulesError("tolerances", why_no_currency(currency))
             if not 0 <= tolerance.absolute_minor <= AMOUNT_MINOR_MAX or not 0 <= tolerance.bps <= TOLERANCE_BPS_MAX:
                 raise InvalidRulesError(
                     "tolerances", f"{currency}: absolute_minor 0 to {AMOUNT_MINOR_MAX} and bps 0 to {TOLERANCE_BPS_MAX}"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from schemas.money import EXPONENTS, why_no_currency
 
 PAGE_ROWS_DEFAULT = 50
 PAGE_ROWS_MAX = 500
@@ -18,6 +21,16 @@ Millis = Annotated[
 TimeBound = Annotated[int, Field(ge=0, le=253_402_300_799_999, description="Milliseconds since 1970, UTC.")]
 Minor = Annotated[int, Field(description="Integer minor units of the currency beside it (cents, yen, fils).")]
 TxnId = Annotated[str, Field(min_length=1, max_length=ID_CHARS_MAX)]
+
+
+def _known_currency(code: str) -> str:
+    if code not in EXPONENTS:
+        raise PydanticCustomError("currency", "{why}", {"why": why_no_currency(code)})
+    return code
+
+
+CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$"), AfterValidator(_known_currency)]
+"""A currency to look for: of ISO 4217, in use or historic. An empty list for any other would say that all is well."""
 
 VerdictName = Literal["PENDING", "MATCHED", "MISMATCHED"]
 BreakName = Literal["CONFLICT", "DUPLICATE", "AMOUNT", "CURRENCY", "STATUS", "TIMESTAMP", "ATTRIBUTE", "MISSING"]
@@ -77,12 +90,25 @@ class Page(Shape):
     )
 
 
-class Count(Shape):
-    """A count that never scans more than a bounded number of rows."""
+class AmountOrder(Shape):
+    """How amounts of different currencies were put in order: by exact worth, never by the number of minor units."""
 
-    value: int
-    relation: Literal["exact", "at_least", "estimate"] = Field(
-        description="`at_least`: counting stopped at the bound; `estimate`: the planner's guess from statistics."
+    base_currency: str | None = Field(
+        description="Amounts of currencies that have a rate are ordered by their worth in it; null where none is set."
+    )
+    currencies: int = Field(description="How many currencies there are in the list.")
+    without_rate: list[str] = Field(
+        description="Currencies that have no rate: they come last, one after another, each in its own order."
+    )
+
+
+class Count(Shape):
+    """How many rows a list and its export hold: exactly, or between two bounds."""
+
+    value: int = Field(description="The count; with `at_least` what was counted when the time for it was up.")
+    relation: Literal["exact", "at_least"]
+    at_most: int | None = Field(
+        default=None, description="With `at_least`: there cannot be more, by the running totals. Null when not known."
     )
 
 

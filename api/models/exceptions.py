@@ -8,9 +8,11 @@ from pydantic import Field
 
 from api.models.common import (
     TEXT_CHARS_MAX,
+    AmountOrder,
     Body,
     BreakName,
     Count,
+    CurrencyCode,
     Millis,
     Money,
     Page,
@@ -19,6 +21,7 @@ from api.models.common import (
     TimeBound,
 )
 from api.models.transactions import TransactionRow
+from schemas.verdicts import Break
 
 BULK_ROWS_MAX = 2_000
 
@@ -84,6 +87,9 @@ class ExceptionPage(Page):
     """A page of exceptions."""
 
     items: list[ExceptionRow]
+    amount_order: AmountOrder | None = Field(
+        default=None, description="With an order by amount or spread: how currencies were compared."
+    )
 
 
 class ExceptionDetail(Shape):
@@ -128,12 +134,12 @@ class ExceptionFilter(Body):
     """Which exceptions; everything left out matches all."""
 
     bucket: BucketName | None = None
-    breaks: list[BreakName] = Field(default_factory=list, max_length=7, description="Any of these kinds.")
+    breaks: list[BreakName] = Field(default_factory=list, max_length=len(Break), description="Any of these kinds.")
     only: bool = Field(
         default=False, description="With `breaks`: leave out what shows another kind beside them, however grave."
     )
     missing_source: Annotated[str, Field(max_length=64)] | None = None
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+    currency: CurrencyCode | None = None
     severity: SeverityName | None = None
     amount_min: Annotated[int, Field(ge=0, le=10**15)] | None = None
     amount_max: Annotated[int, Field(ge=0, le=10**15)] | None = None

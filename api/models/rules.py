@@ -142,7 +142,9 @@ class BacktestReport(Shape):
     flips: list[Flip]
     breaks_before: dict[str, int]
     breaks_after: dict[str, int]
-    examples: list[FlipExample] = Field(description="The largest amounts first, at most 50.")
+    examples: list[FlipExample] = Field(
+        description="At most 50, the largest first: by worth where rates are set, else of each currency in turn."
+    )
     took_ms: int
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from api.models.common import (
+    AmountOrder,
     BreakName,
     Millis,
     Minor,
@@ -20,6 +21,9 @@ from api.models.common import (
 TransactionSort = Literal[
     "-decided_at", "decided_at", "-amount_minor", "amount_minor", "-spread_minor", "spread_minor", "txn_id"
 ]
+
+
+LegField = Literal["amount_minor", "currency", "status", "event_time"]
 
 
 class Leg(Shape):
@@ -43,6 +47,10 @@ class TransactionRow(Shape):
     late_sources: list[str]
     sources: list[str] = Field(description="Sources that have spoken.")
     legs: dict[str, Leg] = Field(description="By source.")
+    differing: dict[str, list[LegField]] = Field(
+        description="By source, the fields of its leg that break: those outside the largest group of sources that "
+        "agree within the tolerance of the rules. The same cells are `breaking` in the transaction's differences."
+    )
     currency: str
     amount_minor: Minor = Field(description="The largest leg.")
     spread_minor: Minor = Field(description="The largest leg less the smallest.")
@@ -61,19 +69,22 @@ class TransactionPage(Page):
     """A page of transactions."""
 
     items: list[TransactionRow]
+    amount_order: AmountOrder | None = Field(
+        default=None, description="With an order by amount or spread: how currencies were compared."
+    )
 
 
 class CellDifference(Shape):
     """One field of one leg that differs from what the others say."""
 
     source: str
-    field: Literal["amount_minor", "currency", "status", "event_time"]
+    field: LegField
     expected: int | str = Field(description="The value most sources report; in a tie, the first source's.")
     actual: int | str
     expected_from: list[str] = Field(description="The sources that report the expected value.")
     difference: int | None = Field(description="actual - expected for amounts (minor units) and times (ms).")
     tolerance: int | None = Field(description="Spread allowed by the rules: minor units for amounts, ms for times.")
-    breaking: bool = Field(description="False when the difference is within tolerance.")
+    breaking: bool = Field(description="False when the difference is within tolerance, or no break of the verdict.")
 
 
 class RawEvent(Shape):

@@ -25,6 +25,7 @@ from api.models.exceptions import (
 )
 from api.routing import guarded_router
 from api.state import CallerDep, ServicesDep
+from schemas.verdicts import Break
 
 router = guarded_router("/exceptions", "exceptions")
 people_router = guarded_router("/people", "exceptions")
@@ -36,11 +37,15 @@ class ExceptionQuery(ExceptionFilter):
     model_config = ConfigDict(strict=False)
 
     breaks: list[BreakName] = Field(
-        default_factory=list, max_length=7, alias="break", description="Any of these kinds."
+        default_factory=list, max_length=len(Break), alias="break", description="Any of these kinds."
     )
-    sort: Annotated[ExceptionSort, Field(description="`-updated_at` only in buckets that people have touched.")] = (
-        "-decided_at"
-    )
+    sort: Annotated[
+        ExceptionSort | None,
+        Field(
+            description="`-updated_at`, the last change, is the order of buckets that people have touched when none is "
+            "given, and the only one of `resolved`; elsewhere it is `-decided_at`."
+        ),
+    ] = None
     limit: Annotated[int, Field(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS_DEFAULT
     cursor: Annotated[str | None, Field(max_length=1_024)] = None
 

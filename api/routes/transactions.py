@@ -16,6 +16,7 @@ from api.models.common import (
     PAGE_ROWS_MAX,
     BreakName,
     Count,
+    CurrencyCode,
     QueryShape,
     TimeBound,
     TxnId,
@@ -24,6 +25,7 @@ from api.models.common import (
 from api.models.transactions import TransactionDetail, TransactionPage, TransactionSort
 from api.routing import guarded_router
 from api.state import CallerDep, ServicesDep
+from schemas.verdicts import Break
 
 router = guarded_router("/transactions", "transactions")
 
@@ -34,7 +36,7 @@ class TransactionFilter(QueryShape):
     verdict: VerdictName | None = None
     breaks: list[BreakName] = Field(
         default_factory=list,
-        max_length=7,
+        max_length=len(Break),
         alias="break",
         description="Any of these kinds, among mismatches; with `verdict=PENDING` among provisional breaks.",
     )
@@ -42,7 +44,7 @@ class TransactionFilter(QueryShape):
     missing_source: Annotated[str | None, Field(max_length=64)] = None
     late: Annotated[bool | None, Field(description="A leg arrived after the window.")] = None
     final: bool | None = None
-    currency: Annotated[str | None, Field(pattern=r"^[A-Z]{3}$")] = None
+    currency: CurrencyCode | None = None
     amount_min: Annotated[int | None, Field(ge=0, le=10**15, description="Minor units, largest leg.")] = None
     amount_max: Annotated[int | None, Field(ge=0, le=10**15)] = None
     since: Annotated[TimeBound | None, Field(description="Decided at or after.")] = None
@@ -63,7 +65,10 @@ class TransactionQuery(TransactionFilter):
 
     sort: Annotated[
         TransactionSort,
-        Field(description="Orders by amount or spread need `verdict=MISMATCHED`; `txn_id` needs `q`."),
+        Field(
+            description="Orders by amount or spread need `verdict=MISMATCHED`, and compare currencies as the page's "
+            "`amount_order` says; `txn_id` needs `q`."
+        ),
     ] = "-decided_at"
     limit: Annotated[int, Field(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS_DEFAULT
     cursor: Annotated[str | None, Field(max_length=1_024)] = None
@@ -78,7 +83,7 @@ async def list_transactions(query: Annotated[TransactionQuery, Query()], service
 
 @router.get("/count", operation_id="countTransactions", summary="Count transactions without scanning them")
 async def count_transactions(query: Annotated[TransactionFilter, Query()], services: ServicesDep) -> Count:
-    """Exact from running totals where they cover the filter, else counted to a bound, else estimated."""
+    """As many as the list and the export of these filters hold: exact, or bounded where that takes long."""
     return await services.transactions.count(query)
 
 

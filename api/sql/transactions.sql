@@ -29,6 +29,17 @@ select e.key_group, e.txn_id, e.state, e.assignee
 from unnest($1::smallint[], $2::text[]) as page (key_group, txn_id)
 join exceptions e using (key_group, txn_id);
 
+-- name: mismatched_currencies
+-- The currencies that mismatches have: one step down an index each.
+with recursive found (currency) as (
+    (select r.currency from results r where r.verdict = 2 order by r.currency limit 1)
+    union all
+    select (select r.currency from results r where r.verdict = 2 and r.currency > found.currency
+            order by r.currency limit 1)
+    from found where found.currency is not null
+)
+select currency from found where currency is not null;
+
 -- name: by_prefix
 -- Ids that start alike, from every key group's part of the primary key: 128 short walks of the index alone, then the rows.
 select r.key_group, r.txn_id, r.verdict, r.final, r.revision, r.rules_version, r.breaks, r.missing, r.late, r.present,

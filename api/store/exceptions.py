@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,20 +32,34 @@ from api.models.exceptions import (
     ExceptionFilter,
     ExceptionPage,
     ExceptionRow,
+    ExceptionSort,
     KindCount,
     NewComment,
 )
 from api.problems import ConflictError, InvalidError, NotFoundError, SecondPersonError, StaleVersionError
 from api.queries import queries
 from api.severity import LEVELS, SEVERITY_SQL, breaks_of, money_at_risk
-from api.store.search import COLUMNS, MISMATCH_SCAN_ROWS, MISMATCHES, Filters, Found, Key, Walk, read_cursor, walk_page
+from api.store.amounts import AmountWalk, amount_order, amounts_page, encode_place, read_place
+from api.store.search import (
+    COLUMNS,
+    MISMATCH_SCAN_ROWS,
+    MISMATCHES,
+    SEARCH_BUDGET_S,
+    Filters,
+    Found,
+    Walk,
+    read_cursor,
+    walk_page,
+)
 from api.store.totals import Totals, by_currency
 from api.store.vocabulary import Vocabulary, VocabularyReader
+from api.store.worth import WorthOrder
 from api.times import from_micros, from_millis, micros, millis, millis_or_none, now
 from api.workflow import Desk, Step, legal_actions, take
 from schemas.audit import AuditEntry
 from schemas.covered import ROWS, told
 from schemas.events import key_group_of
+from schemas.exchange import NO_RATES, ExchangeRates
 from schemas.verdicts import Break, Verdict, break_mask
 
 _EXCEPTION = (
@@ -53,8 +68,9 @@ _EXCEPTION = (
     "and c.txn_id = r.txn_id) as comments"
 )
 _JOIN = "left join exceptions e on e.key_group = r.key_group and e.txn_id = r.txn_id"
-_IN_WORK = ("assigned", "in_review", "mine", "awaiting_me", "resolved")  # found from the touched rows, not from results
-
+_TOUCHED = ("assigned", "in_review", "mine", "awaiting_me", "resolved")  # found from the touched rows, not from results
+SORTED_ROWS_MAX = 20_000  # of what people have in work: so many are put in another order than that of the last change
+BULK_BUDGET_S = 4.0  # a bulk action looks for its rows so long
 
 SETTLED_ROWS_MAX = 500  # in one transaction
 PROPOSED = "exception.propose"
@@ -65,52 +81,103 @@ class ExceptionStore:
     """Every mismatch is an exception; those that nobody has touched have no row of their own."""
 
     def __init__(
-        self, db: Database, vocabulary: VocabularyReader, totals: Totals, audit: AuditLog, feed: DeskFeed
+        self,
+        db: Database,
+        vocabulary: VocabularyReader,
+        totals: Totals,
+        audit: AuditLog,
+        feed: DeskFeed,
+        rates: ExchangeRates = NO_RATES,
     ) -> None:
         self._db = db
         self._vocabulary = vocabulary
         self._totals = totals
         self._audit = audit
         self._feed = feed
+        self._rates = rates
 
     # Reading
 
     async def search(
-        self, query: ExceptionFilter, caller: Caller, *, sort: str, limit: int, cursor: str | None
+        self, query: ExceptionFilter, caller: Caller, *, sort: ExceptionSort | None, limit: int, cursor: str | None
     ) -> ExceptionPage:
-        """A page. Buckets that people have touched are read from their rows, the rest from the mismatches."""
+        """A page. Buckets that people have touched are read from their rows, the rest from the mismatches.
+
+        Without `sort` what people have touched comes by the last change, and the rest newest first.
+        """
         vocabulary = await self._vocabulary.get()
+        is_touched = query.bucket in _TOUCHED
+        sort = sort or ("-updated_at" if is_touched else "-decided_at")
         digest = cursors.search_digest(
-            "exceptions", query.model_dump(exclude={"limit", "cursor"}), sort, caller.username
+            "exceptions",
+            query.model_dump(exclude={"limit", "cursor", "sort"}),
+            sort,
+            caller.username,
+            self._rates.fingerprint if sort == "-amount_minor" else (),
         )
+        if is_touched and sort != "-updated_at":
+            return await self._sorted(query, caller, vocabulary, digest, sort=sort, limit=limit, cursor=cursor)
+        if sort == "-amount_minor":
+            return await self._by_amount(query, vocabulary, digest, limit=limit, cursor=cursor)
         position = read_cursor(cursor, digest)
-        if query.bucket in _IN_WORK or sort == "-updated_at":
-            found = await self._touched(query, caller, vocabulary, limit=limit, position=position, sort=sort)
+        if sort == "-updated_at":
+            found = await self._touched(query, caller, vocabulary, limit=limit, position=position)
         else:
-            key: Key = "amount_minor" if sort == "-amount_minor" else "decided_at"
-            walk = Walk(
-                key,
-                descending=sort.startswith("-"),
-                base=MISMATCHES,
-                since_us=None if query.since is None else query.since * 1_000,
-                until_us=None if query.until is None else query.until * 1_000,
-                scan_rows=MISMATCH_SCAN_ROWS,
-            )
-            filters = _filters(query, vocabulary)
-            filters.add("coalesce(e.state, 'open') = 'open'" if query.bucket else "e.state is distinct from 'resolved'")
-            found = await walk_page(
-                self._db,
-                walk,
-                filters,
-                limit=limit,
-                position=position,
-                join=_JOIN,
-                columns=COLUMNS + _EXCEPTION,
+            found = await self._untouched(
+                query, vocabulary, limit=limit, position=position, descending=sort == "-decided_at"
             )
         return ExceptionPage(
             items=[_row(row, vocabulary) for row in found.rows],
             next_cursor=None if found.next_position is None else cursors.encode(digest, found.next_position),
             searched_to=found.searched_to,
+        )
+
+    async def _untouched(
+        self,
+        query: ExceptionFilter,
+        vocabulary: Vocabulary,
+        *,
+        limit: int,
+        position: Sequence[Any] | None,
+        descending: bool = True,
+    ) -> Found:
+        """Mismatches that are open, or in no bucket at all: those that are not resolved."""
+        walk = Walk(
+            descending=descending,
+            base=MISMATCHES,
+            since_us=None if query.since is None else query.since * 1_000,
+            until_us=None if query.until is None else query.until * 1_000,
+            scan_rows=MISMATCH_SCAN_ROWS,
+        )
+        filters = _open_filters(query, vocabulary)
+        return await walk_page(
+            self._db, walk, filters, limit=limit, position=position, join=_JOIN, columns=COLUMNS + _EXCEPTION
+        )
+
+    async def _by_amount(
+        self, query: ExceptionFilter, vocabulary: Vocabulary, digest: str, *, limit: int, cursor: str | None
+    ) -> ExceptionPage:
+        """The same, the largest first, currencies by their worth."""
+        walk = AmountWalk(
+            "amount_minor",
+            WorthOrder(self._rates, descending=True),
+            currency=query.currency,
+            since_us=None if query.since is None else query.since * 1_000,
+            until_us=None if query.until is None else query.until * 1_000,
+        )
+        found = await amounts_page(
+            self._db,
+            walk,
+            _open_filters(query, vocabulary),
+            limit=limit,
+            after=read_place(cursor, digest),
+            join=_JOIN,
+            columns=COLUMNS + _EXCEPTION,
+        )
+        return ExceptionPage(
+            items=[_row(row, vocabulary) for row in found.rows],
+            next_cursor=encode_place(digest, found.next_place),
+            amount_order=amount_order(self._rates, found.currencies),
         )
 
     async def _touched(
@@ -121,46 +188,106 @@ class ExceptionStore:
         *,
         limit: int,
         position: Sequence[Any] | None,
-        sort: str,
     ) -> Found:
-        """Rows of `exceptions`, last touched first, in one bounded walk."""
-        if sort not in {"-decided_at", "-updated_at"}:
-            problem = FieldProblem(where="query.sort", problem="this bucket is ordered by the last touch")
-            raise InvalidError("This order is not possible.", errors=[problem])
-        step = Filters()
-        state = "x.state = 'resolved'" if query.bucket == "resolved" else "x.state <> 'resolved'"
-        clauses = [state]
-        match query.bucket:
-            case "assigned" | "in_review" | "open":
-                clauses.append(f"x.state = '{query.bucket}'")
-            case "mine":
-                clauses.append(f"x.assignee = {step.place(caller.username)}::text")
-            case "awaiting_me":
-                me = step.place(caller.username)
-                clauses += ["x.state = 'in_review'", "x.proposed_by is not null", f"x.proposed_by <> {me}::text"]
-            case _:
-                pass
-        if position is not None:
-            moment, txn_id = from_micros(position[0]), position[1]
-            clauses.append(f"(x.updated_at, x.txn_id) < ({step.place(moment)}, {step.place(txn_id)})")
-        filters = _filters(query, vocabulary, step)
-        if query.since is not None:
-            filters.add("r.decided_at >= {}", from_millis(query.since))
-        if query.until is not None:
-            filters.add("r.decided_at < {}", from_millis(query.until))
-        rows = list(
-            await self._db.fetch(
-                f"select {COLUMNS}{_EXCEPTION} from (select * from exceptions x where {' and '.join(clauses)} "  # noqa: S608
-                f"order by x.updated_at desc, x.txn_id desc limit {MISMATCH_SCAN_ROWS}) e "
+        """Rows of `exceptions`, last touched first, in as many bounded walks as the time budget allows."""
+        rows: list[Any] = []
+        started = time.monotonic()
+        while True:
+            filters = Filters()
+            inner = _touched_rows(query, caller, filters, position, MISMATCH_SCAN_ROWS)
+            asked_of_rows = len(filters.arguments)
+            conditions = _touched_filters(query, vocabulary, filters)
+            rows += await self._db.fetch(
+                f"select {COLUMNS}{_EXCEPTION} from ({inner}) e "  # noqa: S608 - fragments of this module
                 f"join results r on r.key_group = e.key_group and r.txn_id = e.txn_id "
-                f"where {filters.text} order by e.updated_at desc, e.txn_id desc limit {limit + 1}",
+                f"where {conditions} order by e.updated_at desc, e.txn_id desc limit {limit + 1 - len(rows)}",
                 *filters.arguments,
             )
+            if len(rows) > limit:
+                last = rows[limit - 1]
+                return Found(rows[:limit], [micros(last["updated_at"]), last["txn_id"]], None)
+            end = await self._db.fetchrow(
+                f"select e.updated_at, e.txn_id from ({inner}) e offset {MISMATCH_SCAN_ROWS - 1} limit 1",  # noqa: S608
+                *filters.arguments[:asked_of_rows],
+            )
+            if end is None:
+                return Found(rows, None, None)
+            position = [micros(end["updated_at"]), end["txn_id"]]
+            if time.monotonic() - started > SEARCH_BUDGET_S:
+                return Found(rows, list(position), position[0] // 1_000)
+
+    async def _sorted(
+        self,
+        query: ExceptionFilter,
+        caller: Caller,
+        vocabulary: Vocabulary,
+        digest: str,
+        *,
+        sort: ExceptionSort,
+        limit: int,
+        cursor: str | None,
+    ) -> ExceptionPage:
+        """What people have in work, in another order than that of the last change: all of it is read and sorted.
+
+        Raises InvalidError for what is resolved, and for more than SORTED_ROWS_MAX: these are too many to sort.
+        """
+        if query.bucket == "resolved":
+            problem = FieldProblem(where="query.sort", problem="resolved ones are ordered by the last change")
+            raise InvalidError("This order is not possible.", errors=[problem])
+        filters = Filters()
+        inner = _touched_rows(query, caller, filters, None, SORTED_ROWS_MAX + 1)
+        if await self._db.fetchrow(f"select 1 from ({inner}) e offset {SORTED_ROWS_MAX}", *filters.arguments):  # noqa: S608
+            problem = FieldProblem(where="query.sort", problem=f"there are more than {SORTED_ROWS_MAX} to put in order")
+            raise InvalidError("This order is not possible.", errors=[problem])
+        conditions = _touched_filters(query, vocabulary, filters)
+        entries = await self._db.fetch(
+            "select r.key_group, r.txn_id, r.currency, r.amount_minor, r.decided_at "  # noqa: S608
+            f"from ({inner}) e join results r on r.key_group = e.key_group and r.txn_id = e.txn_id where {conditions}",
+            *filters.arguments,
         )
-        if len(rows) <= limit:
-            return Found(rows, None, None)
-        last = rows[limit - 1]
-        return Found(rows[:limit], [micros(last["updated_at"]), last["txn_id"]], None)
+        order = WorthOrder(self._rates, descending=True)
+        by_amount = sort == "-amount_minor"
+
+        def key(entry: Any) -> Any:
+            if by_amount:
+                return order.key(entry["currency"], entry["amount_minor"])
+            return micros(entry["decided_at"]) * (-1 if sort == "-decided_at" else 1)
+
+        ordered = sorted(sorted(entries, key=lambda entry: entry["txn_id"], reverse=sort != "decided_at"), key=key)
+        if cursor is not None:
+            # Where the last page ended, whether or not its last row is still there.
+            kinds = (str, int, str) if by_amount else (int, str)
+            *end, last_id = cursors.decode(cursor, digest, kinds)
+            reach = order.key(end[0], end[1]) if by_amount else end[0] * (-1 if sort == "-decided_at" else 1)
+            ordered = [
+                entry
+                for entry in ordered
+                if key(entry) > reach
+                or (
+                    key(entry) == reach
+                    and (entry["txn_id"] > last_id if sort == "decided_at" else entry["txn_id"] < last_id)
+                )
+            ]
+        page = ordered[:limit]
+        rows = await self._db.fetch(
+            f"select {COLUMNS}{_EXCEPTION} from unnest($1::smallint[], $2::text[]) "  # noqa: S608
+            "with ordinality hit (key_group, txn_id, place) "
+            "join results r on r.key_group = hit.key_group and r.txn_id = hit.txn_id "
+            "join exceptions e on e.key_group = r.key_group and e.txn_id = r.txn_id order by hit.place",
+            [entry["key_group"] for entry in page],
+            [entry["txn_id"] for entry in page],
+        )
+        following = None
+        if len(ordered) > limit:
+            last = page[-1]
+            place = [last["currency"], last["amount_minor"]] if by_amount else [micros(last["decided_at"])]
+            following = cursors.encode(digest, [*place, last["txn_id"]])
+        currencies = sorted({entry["currency"] for entry in entries})
+        return ExceptionPage(
+            items=[_row(row, vocabulary) for row in rows],
+            next_cursor=following,
+            amount_order=amount_order(self._rates, currencies) if by_amount else None,
+        )
 
     async def buckets(self, caller: Caller) -> ExceptionBuckets:
         """Counts, from running totals and from the few rows in work."""
@@ -358,35 +485,16 @@ class ExceptionStore:
         vocabulary = await self._vocabulary.get()
         rows: list[Any] = []
         position: Sequence[Any] | None = None
+        started = time.monotonic()
         while len(rows) <= BULK_ROWS_MAX:
             limit = BULK_ROWS_MAX + 1 - len(rows)
-            if query.bucket in _IN_WORK:
-                found = await self._touched(
-                    query, caller, vocabulary, limit=limit, position=position, sort="-updated_at"
-                )
+            if query.bucket in _TOUCHED:
+                found = await self._touched(query, caller, vocabulary, limit=limit, position=position)
             else:
-                filters = _filters(query, vocabulary)
-                filters.add(
-                    "coalesce(e.state, 'open') = 'open'" if query.bucket else "e.state is distinct from 'resolved'"
-                )
-                walk = Walk(
-                    base=MISMATCHES,
-                    since_us=None if query.since is None else query.since * 1_000,
-                    until_us=None if query.until is None else query.until * 1_000,
-                    scan_rows=MISMATCH_SCAN_ROWS,
-                )
-                found = await walk_page(
-                    self._db,
-                    walk,
-                    filters,
-                    limit=limit,
-                    position=position,
-                    join=_JOIN,
-                    columns=COLUMNS + _EXCEPTION,
-                )
+                found = await self._untouched(query, vocabulary, limit=limit, position=position)
             rows += found.rows
             position = found.next_position
-            if position is None or not found.rows:
+            if position is None or time.monotonic() - started > BULK_BUDGET_S:
                 break
         capped = len(rows) > BULK_ROWS_MAX or position is not None
         fitting = [row for row in rows[:BULK_ROWS_MAX] if body.action in legal_actions(_desk(row), caller.username)]
@@ -538,6 +646,47 @@ def _row(row: Any, vocabulary: Vocabulary) -> ExceptionRow:
         comments=row["comments"],
         transaction=transaction,
     )
+
+
+def _touched_rows(
+    query: ExceptionFilter, caller: Caller, filters: Filters, position: Sequence[Any] | None, rows: int
+) -> str:
+    """A bucket's rows of `exceptions` behind a position, last touched first, `rows` at most."""
+    clauses = ["x.state = 'resolved'" if query.bucket == "resolved" else "x.state <> 'resolved'"]
+    match query.bucket:
+        case "assigned" | "in_review" | "open":
+            clauses.append(f"x.state = '{query.bucket}'")
+        case "mine":
+            clauses.append(f"x.assignee = {filters.place(caller.username)}::text")
+        case "awaiting_me":
+            me = filters.place(caller.username)
+            clauses += ["x.state = 'in_review'", "x.proposed_by is not null", f"x.proposed_by <> {me}::text"]
+        case _:
+            pass
+    if position is not None:
+        moment, txn_id = from_micros(position[0]), position[1]
+        clauses.append(f"(x.updated_at, x.txn_id) < ({filters.place(moment)}, {filters.place(txn_id)})")
+    return (
+        f"select * from exceptions x where {' and '.join(clauses)} "  # noqa: S608 - fragments of this module
+        f"order by x.updated_at desc, x.txn_id desc limit {rows}"
+    )
+
+
+def _touched_filters(query: ExceptionFilter, vocabulary: Vocabulary, filters: Filters) -> str:
+    """The query's conditions on touched rows, after the arguments that `filters` has already."""
+    _filters(query, vocabulary, filters)
+    if query.since is not None:
+        filters.add("r.decided_at >= {}", from_millis(query.since))
+    if query.until is not None:
+        filters.add("r.decided_at < {}", from_millis(query.until))
+    return filters.text
+
+
+def _open_filters(query: ExceptionFilter, vocabulary: Vocabulary) -> Filters:
+    """The query's conditions on mismatches: open ones, or without a bucket those that are not resolved."""
+    filters = _filters(query, vocabulary)
+    filters.add("coalesce(e.state, 'open') = 'open'" if query.bucket else "e.state is distinct from 'resolved'")
+    return filters
 
 
 def _filters(query: ExceptionFilter, vocabulary: Vocabulary, filters: Filters | None = None) -> Filters:

@@ -17,6 +17,7 @@ from api.store.vocabulary import VocabularyReader, rules_body
 from api.times import from_millis, millis, millis_or_none, now
 from schemas.covered import ROWS, told
 from schemas.errors import InvalidRulesError
+from schemas.money import CURRENCY_EXPONENTS, why_no_currency
 from schemas.rules import CONFIGURED_KEYS, RULES_LEAD_MS, RuleSet
 
 
@@ -49,6 +50,12 @@ class RuleStore:
             FieldProblem(where="body.body.expected_sources", problem=f"{name!r} is not a configured source")
             for name in body.body.expected_sources
             if vocabulary.names and name not in vocabulary.names
+        ]
+        problems += [
+            FieldProblem(where=f"body.body.severities.{name}", problem=why_no_currency(code))
+            for name in ("amounts", "second_person_above_minor")
+            for code in stored["severities"][name]
+            if code != "default" and code not in CURRENCY_EXPONENTS
         ]
         try:
             RuleSet.from_json(1, 0, stored)

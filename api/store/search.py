@@ -6,7 +6,8 @@ where to go on. The planner cannot turn the walk into something else, because th
 
     select ... from (select * from results where <base> and <position> order by <key> limit <scan>) r where <filters>
 
-A walk among mismatches reads an index that holds all that filters ask for, and fetches only the page's rows.
+A walk among mismatches reads an index that holds all that filters ask for, and fetches only the page's rows. Orders by
+amount are in `amounts.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from api import cursors
 from api.db import Connection, Database
-from api.models.common import FieldProblem
-from api.problems import InvalidError
 from api.times import from_micros, micros
 from schemas.events import key_group_of
 from schemas.verdicts import Verdict
@@ -34,13 +33,11 @@ COLUMNS = (
 
 MISMATCHES = f"r.verdict = {Verdict.MISMATCHED.value}"
 
-# What the indexes of mismatches hold (schemas/sql/migrations/0004_covering.sql), under the names that filters use.
+# What the indexes of mismatches hold (schemas/sql/migrations/0004 and 0011), under the names that filters use.
 COVERED = (
     "r.key_group, r.txn_id, r.decided_at, r.amount_minor, r.spread_minor, r.breaks, r.missing, r.late, r.present, "
     f"r.currency, {Verdict.MISMATCHED.value}::smallint as verdict, true as final"
 )
-
-Key = Literal["decided_at", "amount_minor", "spread_minor"]
 
 
 @dataclass
@@ -67,20 +64,13 @@ class Filters:
 
 @dataclass(frozen=True)
 class Walk:
-    """An order to walk in: which index by `base` and `key`, which way, and from when to when."""
+    """A walk by the time of decision: which index by `base`, which way, and from when to when."""
 
-    key: Key = "decided_at"
     descending: bool = True
     base: str = "true"
     since_us: int | None = None
     until_us: int | None = None
     scan_rows: int = 20_000
-
-    def __post_init__(self) -> None:
-        """Amounts are indexed for mismatches only."""
-        if self.key != "decided_at" and self.base != MISMATCHES:
-            problem = FieldProblem(where="query.sort", problem="orders by amount or spread need verdict=MISMATCHED")
-            raise InvalidError("This order is not possible.", errors=[problem])
 
     @property
     def by_group(self) -> bool:
@@ -92,46 +82,46 @@ class Walk:
         """The columns that the walk itself reads."""
         return COVERED if self.base == MISMATCHES else COLUMNS
 
-    def value(self, row: Any) -> int:
-        """The key of a row as a cursor holds it."""
-        return micros(row["decided_at"]) if self.key == "decided_at" else int(row[self.key])
-
-    def inner(self, filters: Filters, position: Sequence[Any] | None, columns: str, rows: int) -> str:
-        """The bounded walk as SQL; `rows` at most."""
-        clauses = [self.base]
-        if self.key == "decided_at":
-            clauses += self._bounds(filters)
-        if position is not None:
-            key = from_micros(position[0]) if self.key == "decided_at" else position[0]
-            sign = "<" if self.descending else ">"
-            columns_of_order, values = [f"r.{self.key}", "r.txn_id"], [key, position[1]]
+    def inner(
+        self,
+        filters: Filters,
+        position: Sequence[Any] | None,
+        columns: str,
+        rows: int,
+        *,
+        upto: Sequence[Any] | None = None,
+    ) -> str:
+        """The bounded walk as SQL, from behind a position up to and with another one; `rows` at most."""
+        clauses = [self.base, *time_bounds(self.since_us, self.until_us, filters)]
+        ahead, back = ("<", ">=") if self.descending else (">", "<=")
+        for place, sign in ((position, ahead), (upto, back)):
+            if place is None:
+                continue
+            columns_of_order, values = ["r.decided_at", "r.txn_id"], [from_micros(place[0]), place[1]]
             if self.by_group:
                 columns_of_order.insert(1, "r.key_group")
-                values.insert(1, key_group_of(position[1]))
+                values.insert(1, key_group_of(place[1]))
             clauses.append(f"({', '.join(columns_of_order)}) {sign} ({', '.join(map(filters.place, values))})")
         return (
             f"select {columns} from results r where {' and '.join(clauses)} "  # noqa: S608 - fragments of this module
             f"{self.order()} limit {rows}"
         )
 
-    def _bounds(self, filters: Filters) -> list[str]:
-        clauses = []
-        if self.since_us is not None:
-            clauses.append(f"r.decided_at >= {filters.place(from_micros(self.since_us))}")
-        if self.until_us is not None:
-            clauses.append(f"r.decided_at < {filters.place(from_micros(self.until_us))}")
-        return clauses
-
-    def outer(self, filters: Filters) -> str:
-        """Conditions on what the walk gives. Times bound the walk itself, unless it goes by another key."""
-        times = self._bounds(filters) if self.key != "decided_at" else []
-        return " and ".join([*filters.conditions, *times]) or "true"
-
     def order(self) -> str:
         """The order of the outer query; the walk gives it already, and this keeps joins from losing it."""
         way = "desc" if self.descending else "asc"
         group = f"r.key_group {way}, " if self.by_group else ""
-        return f"order by r.{self.key} {way}, {group}r.txn_id {way}"
+        return f"order by r.decided_at {way}, {group}r.txn_id {way}"
+
+
+def time_bounds(since_us: int | None, until_us: int | None, filters: Filters) -> list[str]:
+    """Conditions on the time of decision: from when, and before when."""
+    clauses = []
+    if since_us is not None:
+        clauses.append(f"r.decided_at >= {filters.place(from_micros(since_us))}")
+    if until_us is not None:
+        clauses.append(f"r.decided_at < {filters.place(from_micros(until_us))}")
+    return clauses
 
 
 @dataclass(frozen=True)
@@ -161,8 +151,7 @@ async def walk_page(
             wanted = limit + 1 - len(rows)
             step = Filters(list(filters.conditions), list(filters.arguments))
             inner = walk.inner(step, position, walk.walked, walk.scan_rows)
-            conditions = walk.outer(step)
-            rest = f"from ({inner}) r {join} where {conditions} {walk.order()} limit {wanted}"
+            rest = f"from ({inner}) r {join} where {step.text} {walk.order()} limit {wanted}"
             if walk.base == MISMATCHES:
                 rest = (
                     f"from (select r.key_group, r.txn_id {rest}) hit "
@@ -172,25 +161,56 @@ async def walk_page(
             rows += found
             if len(rows) > limit:
                 last = rows[limit - 1]
-                return Found(rows[:limit], [walk.value(last), last["txn_id"]], None)
+                return Found(rows[:limit], [micros(last["decided_at"]), last["txn_id"]], None)
             end = await _end_of_walk(connection, walk, position)
             if end is None:
                 return Found(rows, None, None)
             position = end
             if time.monotonic() - started > SEARCH_BUDGET_S:
-                reached = position[0] // 1_000 if walk.key == "decided_at" else None
-                return Found(rows, list(position), reached)
+                return Found(rows, list(position), position[0] // 1_000)
 
 
 async def _end_of_walk(connection: Connection, walk: Walk, position: Sequence[Any] | None) -> list[Any] | None:
     """Where a walk that met its bound stopped; None when it came to the end of the index."""
     step = Filters()
-    inner = walk.inner(step, position, f"r.{walk.key}, r.txn_id", walk.scan_rows)
+    inner = walk.inner(step, position, "r.decided_at, r.txn_id", walk.scan_rows)
     row = await connection.fetchrow(
         f"select * from ({inner}) r offset {walk.scan_rows - 1} limit 1",  # noqa: S608 - fragments of this module
         *step.arguments,
     )
-    return None if row is None else [walk.value(row), row["txn_id"]]
+    return None if row is None else [micros(row["decided_at"]), row["txn_id"]]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many rows pass, of how many that were looked at, and whether these were all."""
+
+    found: int
+    looked_at: int
+    is_whole: bool
+
+
+async def count_walk(db: Database, walk: Walk, filters: Filters, *, budget_s: float) -> Counted:
+    """Count what `walk_page` would give on all its pages: the same walk and filters, as far as the time allows."""
+    found = looked_at = 0
+    position: list[Any] | None = None
+    started = time.monotonic()
+    async with db.connection() as connection:
+        while True:
+            # Where the step ends is found first: rows that are added meanwhile are then counted once or not at all.
+            end = await _end_of_walk(connection, walk, position)
+            step = Filters(list(filters.conditions), list(filters.arguments))
+            row = await connection.fetchrow(
+                f"select count(*) filter (where {step.text}) as found, count(*) as looked_at "  # noqa: S608 - as above
+                f"from ({walk.inner(step, position, walk.walked, walk.scan_rows, upto=end)}) r",
+                *step.arguments,
+            )
+            found, looked_at = found + row["found"], looked_at + row["looked_at"]
+            if end is None:
+                return Counted(found, looked_at, is_whole=True)
+            if time.monotonic() - started > budget_s:
+                return Counted(found, looked_at, is_whole=False)
+            position = end
 
 
 def read_cursor(cursor: str | None, digest: str) -> list[Any] | None:

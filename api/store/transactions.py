@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from api import cursors
 from api.db import Database
@@ -25,18 +25,30 @@ from api.options import Limits
 from api.problems import InvalidError, NotFoundError
 from api.queries import queries
 from api.severity import breaks_of, verdict_of
-from api.store.search import MISMATCH_SCAN_ROWS, MISMATCHES, Filters, Found, Key, Walk, read_cursor, walk_page
+from api.store.amounts import AmountKey, AmountWalk, amount_order, amounts_page, encode_place, read_place
+from api.store.search import (
+    MISMATCH_SCAN_ROWS,
+    MISMATCHES,
+    Filters,
+    Walk,
+    count_walk,
+    read_cursor,
+    walk_page,
+)
 from api.store.totals import Totals
 from api.store.vocabulary import Vocabulary, VocabularyReader
+from api.store.worth import WorthOrder
 from api.times import millis, millis_or_none
 from schemas.events import key_group_of
+from schemas.exchange import NO_RATES, ExchangeRates
 from schemas.verdicts import Verdict, break_mask
 
 if TYPE_CHECKING:
     from api.routes.transactions import TransactionFilter
 
 PREFIX_CHARS_MIN = 4
-PREFIX_COUNT_ROWS = 150  # times 128 key groups is what the count may touch
+PREFIX_COUNT_ROWS = 150  # times 128 key groups is what one step of a count may touch
+COUNT_BUDGET_S = 0.4  # a count that takes longer says how far it came
 EXPORT_BATCH_ROWS = 2_000
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -44,49 +56,81 @@ _LAST_CHARACTER = "\U0010ffff"
 class TransactionStore:
     """Reads results and what belongs to them."""
 
-    def __init__(self, db: Database, vocabulary: VocabularyReader, totals: Totals, limits: Limits) -> None:
+    def __init__(
+        self,
+        db: Database,
+        vocabulary: VocabularyReader,
+        totals: Totals,
+        limits: Limits,
+        rates: ExchangeRates = NO_RATES,
+    ) -> None:
         self._db = db
         self._vocabulary = vocabulary
         self._totals = totals
         self._limits = limits
+        self._rates = rates
 
     async def search(self, query: TransactionFilter, *, sort: str, limit: int, cursor: str | None) -> TransactionPage:
         """A page. Raises InvalidError for a sort or cursor that does not fit the filters."""
         vocabulary = await self._vocabulary.get()
         digest = cursors.search_digest("transactions", query.model_dump(exclude={"limit", "cursor"}), sort)
+        query = selected(query)
         if query.q is not None:
             return await self._by_id(query, vocabulary, digest, limit=limit, cursor=cursor)
-        walk = self._walk(query, sort)
-        found = await walk_page(
-            self._db, walk, _filters(query, vocabulary), limit=limit, position=read_cursor(cursor, digest)
-        )
-        return await self._page(found, vocabulary, digest)
-
-    def _walk(self, query: TransactionFilter, sort: str = "-decided_at") -> Walk:
         key = sort.removeprefix("-")
         if key == "txn_id":
             problem = FieldProblem(where="query.sort", problem="txn_id needs q")
             raise InvalidError("This order is not possible.", errors=[problem])
-        base, scan = "true", self._limits.scan_rows
-        if query.verdict == "MISMATCHED" or (query.verdict is None and (query.missing_source or query.breaks)):
-            base, scan = MISMATCHES, MISMATCH_SCAN_ROWS
-        elif query.verdict == "PENDING":
-            base, scan = f"r.verdict = {Verdict.PENDING.value}", MISMATCH_SCAN_ROWS
-        typed: Key = key  # type: ignore[assignment]  # the literal of the query, less the sign and txn_id
-        return Walk(
-            typed,
-            descending=sort.startswith("-"),
-            base=base,
-            since_us=None if query.since is None else query.since * 1_000,
-            until_us=None if query.until is None else query.until * 1_000,
-            scan_rows=scan,
+        if key != "decided_at":
+            return await self._by_amount(query, vocabulary, sort=sort, limit=limit, cursor=cursor)
+        walk = self._walk(query, descending=sort.startswith("-"))
+        found = await walk_page(
+            self._db, walk, _filters(query, vocabulary), limit=limit, position=read_cursor(cursor, digest)
         )
-
-    async def _page(self, found: Found, vocabulary: Vocabulary, digest: str) -> TransactionPage:
         return TransactionPage(
             items=await self._rows(found.rows, vocabulary),
             next_cursor=None if found.next_position is None else cursors.encode(digest, found.next_position),
             searched_to=found.searched_to,
+        )
+
+    async def _by_amount(
+        self, query: TransactionFilter, vocabulary: Vocabulary, *, sort: str, limit: int, cursor: str | None
+    ) -> TransactionPage:
+        """Mismatches by amount or spread, currencies by their worth."""
+        if query.verdict != "MISMATCHED":
+            problem = FieldProblem(where="query.sort", problem="orders by amount or spread need verdict=MISMATCHED")
+            raise InvalidError("This order is not possible.", errors=[problem])
+        digest = cursors.search_digest(
+            "transactions", query.model_dump(exclude={"limit", "cursor"}), sort, self._rates.fingerprint
+        )
+        key: AmountKey = "amount_minor" if sort.endswith("amount_minor") else "spread_minor"
+        walk = AmountWalk(
+            key,
+            WorthOrder(self._rates, descending=sort.startswith("-")),
+            currency=query.currency,
+            since_us=None if query.since is None else query.since * 1_000,
+            until_us=None if query.until is None else query.until * 1_000,
+        )
+        filters = _filters(query, vocabulary)
+        found = await amounts_page(self._db, walk, filters, limit=limit, after=read_place(cursor, digest))
+        return TransactionPage(
+            items=await self._rows(found.rows, vocabulary),
+            next_cursor=encode_place(digest, found.next_place),
+            amount_order=amount_order(self._rates, found.currencies),
+        )
+
+    def _walk(self, query: TransactionFilter, *, descending: bool = True) -> Walk:
+        base, scan = "true", self._limits.scan_rows
+        if query.verdict == "MISMATCHED":
+            base, scan = MISMATCHES, MISMATCH_SCAN_ROWS
+        elif query.verdict == "PENDING":
+            base, scan = f"r.verdict = {Verdict.PENDING.value}", MISMATCH_SCAN_ROWS
+        return Walk(
+            descending=descending,
+            base=base,
+            since_us=None if query.since is None else query.since * 1_000,
+            until_us=None if query.until is None else query.until * 1_000,
+            scan_rows=scan,
         )
 
     async def _rows(self, rows: Sequence[Any], vocabulary: Vocabulary) -> list[TransactionRow]:
@@ -129,42 +173,47 @@ class TransactionStore:
         )
 
     async def count(self, query: TransactionFilter) -> Count:
-        """From running totals, else counted to a bound, else the planner's estimate."""
+        """From running totals, else counted for as long as the budget lasts: then by what it is bounded."""
         vocabulary = await self._vocabulary.get()
+        query = selected(query)
         given = {key for key, value in query.model_dump().items() if value not in (None, [])}
         if given <= {"verdict"}:
-            totals = await self._totals.verdicts()
-            names = [query.verdict] if query.verdict else [verdict.name for verdict in Verdict]
-            return Count(value=max(0, sum(totals.get(name, 0) for name in names)), relation="exact")
+            return Count(value=await self._population(query), relation="exact")
         if query.q is not None:
-            page = await self.search(query, sort="txn_id", limit=PREFIX_COUNT_ROWS, cursor=None)
-            return Count(value=len(page.items), relation="at_least" if page.next_cursor else "exact")
-        walk = self._walk(query)
-        filters = _filters(query, vocabulary)
-        inner = walk.inner(filters, None, walk.walked, walk.scan_rows)
-        conditions = walk.outer(filters)
-        async with self._db.connection() as connection:
-            row = await connection.fetchrow(
-                f"select count(*) filter (where {conditions}) as n, count(*) as scanned "  # noqa: S608
-                f"from ({inner}) r",
-                *filters.arguments,
-            )
-            if row["scanned"] < walk.scan_rows:
-                return Count(value=row["n"], relation="exact")
-            if row["n"] >= self._limits.count_rows:
-                return Count(value=row["n"], relation="at_least")
-            guess = _filters(query, vocabulary)
-            whole = walk.inner(guess, None, "1", 2**62)
-            plan = await connection.fetchval(
-                f"explain (format json) select 1 from ({whole.rsplit(' order by ', 1)[0]} and {guess.text}) x",  # noqa: S608
-                *guess.arguments,
-            )
-        estimate = int(orjson.loads(plan)[0]["Plan"]["Plan Rows"]) if isinstance(plan, str) else 0
-        return Count(value=max(estimate, row["n"]), relation="estimate")
+            return await self._count_by_id(query)
+        counted = await count_walk(
+            self._db,
+            replace(self._walk(query), scan_rows=self._limits.scan_rows),
+            _filters(query, vocabulary),
+            budget_s=COUNT_BUDGET_S,
+        )
+        if counted.is_whole:
+            return Count(value=counted.found, relation="exact")
+        rest = max(0, await self._population(query) - counted.looked_at)
+        return Count(value=counted.found, relation="at_least", at_most=counted.found + rest)
+
+    async def _population(self, query: TransactionFilter) -> int:
+        """All transactions of the verdict that is asked for, or of any, from the running totals."""
+        totals = await self._totals.verdicts()
+        names = [query.verdict] if query.verdict else [verdict.name for verdict in Verdict]
+        return max(0, sum(totals.get(name, 0) for name in names))
+
+    async def _count_by_id(self, query: TransactionFilter) -> Count:
+        """As many as there are of those whose ids start alike, page by page."""
+        value, cursor, started = 0, None, time.monotonic()
+        while True:
+            page = await self.search(query, sort="txn_id", limit=PREFIX_COUNT_ROWS, cursor=cursor)
+            value += len(page.items)
+            cursor = page.next_cursor
+            if cursor is None:
+                return Count(value=value, relation="exact")
+            if time.monotonic() - started > COUNT_BUDGET_S:
+                return Count(value=value, relation="at_least")
 
     async def export(self, query: TransactionFilter) -> AsyncGenerator[list[list[object]]]:
         """Batches of cells, the heading first; at most `export_rows`. Each batch is a statement of its own."""
         vocabulary = await self._vocabulary.get()
+        query = selected(query)
         _filters(query, vocabulary)  # raises before anything is answered
         if query.q is not None:
             async for batch in self._export_by_id(query, vocabulary):
@@ -227,22 +276,29 @@ class TransactionStore:
             history = await connection.fetch(sql["history"], group, txn_id)
         redelivered = {row["seq"] for row in repeats}
         row = (await self._rows([result], vocabulary))[0]
-        rules = vocabulary.rule_set(result["rules_version"])
+        rules, legs = vocabulary.rule_set(result["rules_version"]), vocabulary.legs(result["legs"])
         return TransactionDetail(
             result=row,
-            differences=differences(row.legs, rules),
+            differences=differences(legs, rules, row.breaks),
             events=_events(events, redelivered, vocabulary, masked=masked),
             revisions=[_revision(result, vocabulary), *(_revision(old, vocabulary) for old in history)],
             rules=AppliedRules(
                 version=rules.version,
                 match_window_ms=rules.match_window_ms,
                 time_tolerance_ms=rules.time_tolerance_ms,
-                amount_tolerance_minor=amount_tolerance(rules, row.legs),
+                amount_tolerance_minor=amount_tolerance(rules, legs),
                 expected_sources=list(rules.expected_sources),
                 window_closes=row.first_arrival + rules.match_window_ms,
             ),
             related=sorted({event["original_txn_id"] for event in events if event["original_txn_id"]}),
         )
+
+
+def selected(query: TransactionFilter) -> TransactionFilter:
+    """The query as list, count and export all take it: breaks and missing sources are looked for among mismatches."""
+    if query.verdict is None and (query.missing_source or query.breaks):
+        return query.model_copy(update={"verdict": "MISMATCHED"})
+    return query
 
 
 def _filters(query: TransactionFilter, vocabulary: Vocabulary) -> Filters:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.db import Database
+from api.differences import differing
 from api.models.common import FieldProblem
 from api.models.rules import RulesBody
 from api.models.transactions import TransactionRow
@@ -66,6 +67,7 @@ class Vocabulary:
         """A row of `results`, with what is known of its exception."""
         breaks = breaks_of(row["breaks"])
         mismatched = row["verdict"] == Verdict.MISMATCHED
+        legs = self.legs(row["legs"])
         return TransactionRow(
             txn_id=row["txn_id"],
             revision=row["revision"],
@@ -75,7 +77,8 @@ class Vocabulary:
             missing_sources=self.named(row["missing"]),
             late_sources=self.named(row["late"]),
             sources=self.named(row["present"]),
-            legs=self.legs(row["legs"]),
+            legs=legs,
+            differing=differing(legs, self.rule_set(row["rules_version"]), breaks),
             currency=row["currency"],
             amount_minor=row["amount_minor"],
             spread_minor=row["spread_minor"],

@@ -16,9 +16,11 @@ from cluster.cli.exit_codes import ExitCode
 from cluster.cli.login import session_token
 from cluster.cli.terminal import SafeConsole
 from cluster.endpoints import Endpoints
+from cluster.rules_file import body_of, file_of
 from cluster.settings import get_settings
 from schemas.errors import ReconError
 from schemas.money import CURRENCY_EXPONENTS, format_minor
+from sources.config.problems import InvalidConfigError
 
 TIMEOUT_S = 90.0  # a backtest over a hundred thousand transactions takes its time
 ACTIVATE_IN_S_MAX = 366 * 86_400  # a year: what lies beyond is a mistake, or no number
@@ -89,15 +91,29 @@ def list_versions(token_file: TokenFile = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(version: Version, token_file: TokenFile = None, _as_json: Json = True) -> None:
-    """One version, always as JSON; its `body` is what `draft` takes."""
-    print(json.dumps(call("GET", f"/rules/{version}", token_file), indent=2))
+def show(
+    version: Version,
+    as_file: Annotated[
+        bool, typer.Option("--as-file", help="As YAML in major units and per cent, for `draft`.")
+    ] = False,
+    token_file: TokenFile = None,
+    _as_json: Json = True,
+) -> None:
+    """One version, as the API's JSON or as a file for people; `draft` takes the file, and the JSON's `body`."""
+    found = call("GET", f"/rules/{version}", token_file)
+    print(file_of(found["body"]) if as_file else json.dumps(found, indent=2), end="" if as_file else "\n")
 
 
 @app.command()
 def draft(
     file: Annotated[
-        Path, typer.Argument(help="The rules as JSON, as in `body` of `recon rules show`.", exists=True, dir_okay=False)
+        Path,
+        typer.Argument(
+            help="The rules in major units and per cent, as `recon rules show --as-file` writes them; a name in .json "
+            "is the API's own form, in minor units and basis points.",
+            exists=True,
+            dir_okay=False,
+        ),
     ],
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
     token_file: TokenFile = None,
@@ -105,7 +121,11 @@ def draft(
 ) -> None:
     """Draft a new version. It judges nothing until somebody else activates it."""
     try:
-        body = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        body = json.loads(text) if file.suffix.lower() == ".json" else body_of(text, str(file))
+    except InvalidConfigError as error:
+        errors.print(str(error), style="red", highlight=False)
+        raise typer.Exit(ExitCode.USAGE) from error
     except ValueError as error:
         errors.print(f"recon: {file}: {error}", style="red", highlight=False)
         raise typer.Exit(ExitCode.USAGE) from error

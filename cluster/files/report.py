@@ -71,7 +71,13 @@ def summarize(outcome: Reconciliation) -> Summary:
         if breaks & Break.AMOUNT.mask and not breaks & Break.CURRENCY.mask:
             apart[currency] += spread
     summary.at_stake, summary.apart = dict(sorted(at_stake.items())), dict(sorted(apart.items()))
-    largest = wrong.sort("amount_minor", "txn_id", descending=[True, False]).head(EXAMPLES_IN_REPORT)
+    # Minor units of two currencies do not compare: the largest of each, then the second largest of each, and so on.
+    largest = (
+        wrong.sort("amount_minor", "txn_id", descending=[True, False])
+        .with_columns(pl.int_range(pl.len()).over("currency").alias("rank"))
+        .sort("rank", "currency", maintain_order=True)
+        .head(EXAMPLES_IN_REPORT)
+    )
     summary.examples = [_example(row, outcome.names) for row in largest.iter_rows(named=True)]
     return summary
 
@@ -120,7 +126,11 @@ def for_terminal(summary: Summary, names: list[str]) -> RenderableType:
             cells = [example.legs.get(name, "—") for name in names]
             table.add_row(example.txn_id, example.breaks, *cells)
         shown = min(EXAMPLES_IN_TERMINAL, len(summary.examples))
-        parts += [Text(), Text(f"largest {shown} of {summary.mismatched:,} mismatches", style="dim"), table]
+        parts += [
+            Text(),
+            Text(f"largest {shown} of {summary.mismatched:,} mismatches, each currency in turn", style="dim"),
+            table,
+        ]
     return Group(*parts)
 
 
@@ -175,7 +185,7 @@ def to_markdown(outcome: Reconciliation, summary: Summary) -> str:
                 ],
             ),
             "",
-            f"## Mismatches, largest first ({len(summary.examples):,} of {summary.mismatched:,})",
+            f"## Mismatches, largest of each currency in turn ({len(summary.examples):,} of {summary.mismatched:,})",
             "",
             *_table(
                 ["transaction", "breaks", *names],

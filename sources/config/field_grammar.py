@@ -10,6 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from schemas.events import STATUS_NAMES
+from schemas.money import NOT_ISO, why_no_currency
 from sources.config.grammar import Choice, Either, Flag, Found, Key, Keys, Kind, Listed, Named, Text, Whole
 from sources.config.models import Amount, Condition, Fields, Indicator, Time, Value
 from sources.config.problems import closest
@@ -59,7 +60,7 @@ def currency(text: str) -> tuple[str, str] | None:
     if text in EXPONENTS or text in CODE_OF_DIGITS:
         return None
     right = closest(text, EXPONENTS) or "right are codes of ISO 4217 as EUR or 978"
-    return f"{text!r} is no currency of ISO 4217 with a minor unit", right
+    return why_no_currency(text) if text in NOT_ISO else f"{text!r} is no currency of ISO 4217 with a minor unit", right
 
 
 CURRENCY: Final = Text("a currency", check=currency, convert=lambda text: CODE_OF_DIGITS.get(text, text))

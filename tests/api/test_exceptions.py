@@ -174,6 +174,55 @@ def test_pages_of_touched_ones_follow_on(as_user: User, make: Callable[..., str]
     assert seen == made[::-1]
 
 
+ORDERS: dict[str, list[int]] = {  # places in the order of making; made oldest first
+    "-decided_at": [3, 2, 1, 0],
+    "decided_at": [0, 1, 2, 3],
+    "-amount_minor": [1, 0, 3, 2],  # CZK before HUF: no rates are set
+    "-updated_at": [3, 2, 1, 0],
+}
+
+
+@pytest.mark.parametrize("sort", ORDERS)
+@pytest.mark.parametrize("limit", [1, 3, 50])
+def test_what_is_in_work_comes_in_every_order(
+    sort: str, limit: int, as_user: User, make: Callable[..., str], ledger: Ledger
+) -> None:
+    anna = as_user("anna")
+    made = [
+        make(SMALL, currency="CZK"),
+        make(BIG, currency="CZK"),
+        make(1_000, currency="HUF"),
+        make(2_000, currency="HUF"),
+    ]
+    for txn_id in made:
+        act(anna, txn_id, "assign", 0)
+    seen: list[str] = []
+    query: dict[str, Any] = {"bucket": "mine", "sort": sort, "limit": limit}
+    while True:
+        page = anna.get("/exceptions", params=query).json()
+        seen += [item["txn_id"] for item in page["items"] if item["txn_id"] in made]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == [made[at] for at in ORDERS[sort]]
+    refused = anna.get("/exceptions", params={"bucket": "resolved", "sort": sort})
+    assert refused.status_code == (200 if sort == "-updated_at" else 422)
+
+
+def test_a_bucket_is_read_to_its_end_however_few_of_it_pass(
+    as_user: User, make: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.store.exceptions.MISMATCH_SCAN_ROWS", 3)
+    anna = as_user("anna")
+    rare = make(currency="BGN")
+    act(anna, rare, "assign", 0)
+    for _ in range(8):
+        act(anna, make(currency="RON"), "assign", 0)
+    found = anna.get("/exceptions", params={"bucket": "assigned", "currency": "BGN"}).json()
+    assert [item["txn_id"] for item in found["items"]] == [rare]
+    assert found["next_cursor"] is None
+
+
 # Bulk
 
 

@@ -146,6 +146,7 @@ async def test_every_replica_hears_every_flush_once(
             assert client.seqs() == sent
         row = one.of("verdict")[0]["results"][0]
         assert (row["txn_id"], row["severity"], row["sources"]) == ("T0", "medium", ["CORE"])
+        assert row["differing"] == {}
         assert (one.of("hello")[0]["role"], two.of("hello")[0]["role"]) == ("viewer", "analyst")
 
 

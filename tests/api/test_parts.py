@@ -16,7 +16,7 @@ from api.access import ACCESS, Role, highest_role
 from api.audit_log import clean
 from api.caller import Caller
 from api.csvs import ExportSlots, csv_chunk, defuse
-from api.differences import differences
+from api.differences import differences, differing
 from api.feed import FeedMerge, FeedMessage, FeedRing, LiveSocket
 from api.incidents import BURST_CALM_MS, BurstDetector
 from api.masking import mask_account
@@ -103,13 +103,13 @@ def test_severity_is_the_graver_of_kind_and_amount() -> None:
     assert [scale.needs_second_person(10_000_000 + more, "KWD") for more in (0, 1)] == [False, True]
 
 
-def leg(amount: int = 100, currency: str = "EUR", status: Any = "SUCCESS", at: int = 1_000) -> Leg:
-    return Leg(amount_minor=amount, currency=currency, status=status, event_time=at)
+def leg(amount: int = 100, currency: str = "EUR", status: Any = "SUCCESS", at: int = 1_000) -> dict[str, Any]:
+    return Leg(amount_minor=amount, currency=currency, status=status, event_time=at).model_dump()
 
 
 def test_a_differing_cell_is_marked_with_what_most_sources_say() -> None:
     rules = RuleSet(default_tolerance=Tolerance(absolute_minor=5), time_tolerance_ms=500)
-    found = differences({"CORE": leg(), "GATEWAY": leg(110), "MOBILE": leg(at=1_400)}, rules)
+    found = differences({"CORE": leg(), "GATEWAY": leg(110), "MOBILE": leg(at=1_400)}, rules, ["AMOUNT"])
     assert [(cell.source, cell.field, cell.expected, cell.actual, cell.difference) for cell in found] == [
         ("GATEWAY", "amount_minor", 100, 110, 10),
         ("MOBILE", "event_time", 1_000, 1_400, 400),
@@ -118,7 +118,7 @@ def test_a_differing_cell_is_marked_with_what_most_sources_say() -> None:
 
 
 def test_in_a_tie_the_first_source_is_the_book_of_record() -> None:
-    found = differences({"CORE": leg(currency="EUR"), "MOBILE": leg(currency="USD")}, RuleSet())
+    found = differences({"CORE": leg(currency="EUR"), "MOBILE": leg(currency="USD")}, RuleSet(), ["CURRENCY"])
     assert [(cell.source, cell.expected, cell.expected_from) for cell in found] == [("MOBILE", "EUR", ["CORE"])]
 
 
@@ -136,20 +136,32 @@ def test_a_time_differs_from_the_largest_cluster_within_the_tolerance(
     times: tuple[int, int, int], expected: int, breaking: set[str]
 ) -> None:
     legs = {name: leg(at=at) for name, at in zip(("CORE", "GATEWAY", "MOBILE"), times, strict=True)}
-    found = differences(legs, RuleSet(time_tolerance_ms=5_000))
+    rules, breaks = RuleSet(time_tolerance_ms=5_000), ["TIMESTAMP"] if breaking else []
+    found = differences(legs, rules, breaks)
     assert {cell.expected for cell in found} == {expected}
     assert {cell.source for cell in found if cell.breaking} == breaking
+    # Lists mark what the transaction's own screen calls breaking, and nothing else.
+    assert differing(legs, rules, breaks) == {source: ["event_time"] for source in breaking}
 
 
 def test_an_amount_differs_from_those_that_agree_within_the_tolerance() -> None:
     legs = {"CORE": leg(900), "GATEWAY": leg(1_000), "MOBILE": leg(1_004)}
-    found = differences(legs, RuleSet(default_tolerance=Tolerance(absolute_minor=5)))
+    rules = RuleSet(default_tolerance=Tolerance(absolute_minor=5))
+    found = differences(legs, rules, ["AMOUNT"])
+    assert differing(legs, rules, ["AMOUNT"]) == {"CORE": ["amount_minor"]}
     assert {cell.source: cell.breaking for cell in found} == {"CORE": True, "MOBILE": False}
 
 
 def test_agreeing_legs_have_no_differences() -> None:
-    assert differences({"CORE": leg(), "GATEWAY": leg()}, RuleSet()) == []
-    assert differences({"CORE": leg()}, RuleSet()) == []
+    assert differences({"CORE": leg(), "GATEWAY": leg()}, RuleSet(), []) == []
+    assert differences({"CORE": leg()}, RuleSet(), ["MISSING"]) == []
+
+
+def test_what_is_no_break_of_the_verdict_is_told_and_not_marked() -> None:
+    """Where only calendar dates are compared, times of one day differ and break nothing."""
+    legs = {"CORE": leg(at=0), "GATEWAY": leg(at=80_000_000)}
+    assert [cell.breaking for cell in differences(legs, RuleSet(), ["MISSING"])] == [False]
+    assert differing(legs, RuleSet(), ["MISSING"]) == {}
 
 
 # Rates

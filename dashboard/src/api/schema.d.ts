@@ -577,7 +577,7 @@ export interface paths {
         };
         /**
          * Count transactions without scanning them
-         * @description Exact from running totals where they cover the filter, else counted to a bound, else estimated.
+         * @description As many as the list and the export of these filters hold: exact, or bounded where that takes long.
          */
         get: operations["countTransactions"];
         put?: never;
@@ -787,6 +787,27 @@ export interface components {
             high_minor: number;
         };
         /**
+         * AmountOrder
+         * @description How amounts of different currencies were put in order: by exact worth, never by the number of minor units.
+         */
+        AmountOrder: {
+            /**
+             * Base Currency
+             * @description Amounts of currencies that have a rate are ordered by their worth in it; null where none is set.
+             */
+            base_currency: string | null;
+            /**
+             * Currencies
+             * @description How many currencies there are in the list.
+             */
+            currencies: number;
+            /**
+             * Without Rate
+             * @description Currencies that have no rate: they come last, one after another, each in its own order.
+             */
+            without_rate: string[];
+        };
+        /**
          * AppliedRules
          * @description The rules that judged a transaction.
          */
@@ -899,7 +920,7 @@ export interface components {
             complete: boolean;
             /**
              * Examples
-             * @description The largest amounts first, at most 50.
+             * @description At most 50, the largest first: by worth where rates are set, else of each currency in turn.
              */
             examples: components["schemas"]["FlipExample"][];
             /** Flips */
@@ -1041,7 +1062,7 @@ export interface components {
             actual: number | string;
             /**
              * Breaking
-             * @description False when the difference is within tolerance.
+             * @description False when the difference is within tolerance, or no break of the verdict.
              */
             breaking: boolean;
             /**
@@ -1128,16 +1149,23 @@ export interface components {
         };
         /**
          * Count
-         * @description A count that never scans more than a bounded number of rows.
+         * @description How many rows a list and its export hold: exactly, or between two bounds.
          */
         Count: {
             /**
+             * At Most
+             * @description With `at_least`: there cannot be more, by the running totals. Null when not known.
+             */
+            at_most?: number | null;
+            /**
              * Relation
-             * @description `at_least`: counting stopped at the bound; `estimate`: the planner's guess from statistics.
              * @enum {string}
              */
-            relation: "exact" | "at_least" | "estimate";
-            /** Value */
+            relation: "exact" | "at_least";
+            /**
+             * Value
+             * @description The count; with `at_least` what was counted when the time for it was up.
+             */
             value: number;
         };
         /**
@@ -1227,7 +1255,7 @@ export interface components {
          * @description Why a record was set aside; the value is stored in `dead_letters.reason`.
          * @enum {string}
          */
-        DeadLetterReason: "not_framed" | "unknown_schema" | "incompatible_schema" | "malformed" | "wrong_source" | "bad_id" | "bad_amount" | "unknown_currency" | "absurd_time";
+        DeadLetterReason: "not_framed" | "unknown_schema" | "incompatible_schema" | "malformed" | "wrong_source" | "ambiguous_source" | "bad_id" | "bad_amount" | "unknown_currency" | "absurd_time";
         /**
          * DeadLetterRow
          * @description A record that was set aside.
@@ -1396,6 +1424,8 @@ export interface components {
          * @description A page of exceptions.
          */
         ExceptionPage: {
+            /** @description With an order by amount or spread: how currencies were compared. */
+            amount_order?: components["schemas"]["AmountOrder"] | null;
             /** Items */
             items: components["schemas"]["ExceptionRow"][];
             /**
@@ -2306,6 +2336,8 @@ export interface components {
          * @description A page of transactions.
          */
         TransactionPage: {
+            /** @description With an order by amount or spread: how currencies were compared. */
+            amount_order?: components["schemas"]["AmountOrder"] | null;
             /** Items */
             items: components["schemas"]["TransactionRow"][];
             /**
@@ -2344,6 +2376,13 @@ export interface components {
              * @example 1764000000000
              */
             decided_at: number;
+            /**
+             * Differing
+             * @description By source, the fields of its leg that break: those outside the largest group of sources that agree within the tolerance of the rules. The same cells are `breaking` in the transaction's differences.
+             */
+            differing: {
+                [key: string]: ("amount_minor" | "currency" | "status" | "event_time")[];
+            };
             /**
              * Exception State
              * @description Of the exception that a mismatch is; null when there is none.
@@ -3305,8 +3344,8 @@ export interface operations {
                 since?: number | null;
                 until?: number | null;
                 assignee?: string | null;
-                /** @description `-updated_at` only in buckets that people have touched. */
-                sort?: "-decided_at" | "decided_at" | "-amount_minor" | "-updated_at";
+                /** @description `-updated_at`, the last change, is the order of buckets that people have touched when none is given, and the only one of `resolved`; elsewhere it is `-decided_at`. */
+                sort?: ("-decided_at" | "decided_at" | "-amount_minor" | "-updated_at") | null;
                 limit?: number;
                 cursor?: string | null;
             };
@@ -5407,7 +5446,7 @@ export interface operations {
                 until?: number | null;
                 /** @description A transaction id, or with a trailing `*` its first characters (four at least); the order is then by txn_id. */
                 q?: string | null;
-                /** @description Orders by amount or spread need `verdict=MISMATCHED`; `txn_id` needs `q`. */
+                /** @description Orders by amount or spread need `verdict=MISMATCHED`, and compare currencies as the page's `amount_order` says; `txn_id` needs `q`. */
                 sort?: "-decided_at" | "decided_at" | "-amount_minor" | "amount_minor" | "-spread_minor" | "spread_minor" | "txn_id";
                 limit?: number;
                 cursor?: string | null;

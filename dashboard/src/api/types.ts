@@ -27,6 +27,7 @@ export type Me = Shapes["Me"];
 export type Person = Shapes["Person"];
 export type Money = Shapes["Money"];
 export type Count = Shapes["Count"];
+export type AmountOrder = Shapes["AmountOrder"];
 
 /** Rules as the service gives them: every field is there. Those it takes may leave out what has a default. */
 export type RulesBody = Required<Omit<Shapes["RulesBody"], "severities">> & {

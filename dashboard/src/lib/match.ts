@@ -3,7 +3,9 @@
 import type { LiveResult, TransactionQuery } from "@/api/types";
 
 export function matchesQuery(query: TransactionQuery, row: LiveResult): boolean {
-  if (query.verdict && row.verdict !== query.verdict) return false;
+  // Without a verdict, breaks and missing sources are looked for among mismatches, as the service does.
+  const verdict = query.verdict ?? (query.break?.length || query.missing_source ? "MISMATCHED" : undefined);
+  if (verdict && row.verdict !== verdict) return false;
   if (query.break?.length && !query.break.some((kind) => row.breaks.includes(kind))) return false;
   if (query.source && !row.sources.includes(query.source)) return false;
   if (query.missing_source && !row.missing_sources.includes(query.missing_source)) return false;

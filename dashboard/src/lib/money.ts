@@ -2,19 +2,29 @@
  * Money, formatted in this one place: integer minor units and a currency in, text out. No floating point.
  */
 
-/** Currencies whose number of decimals is not two (ISO 4217). */
-const EXPONENTS: Readonly<Record<string, number>> = {
-  ...Object.fromEntries(
-    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(" ").map((code) => [code, 0]),
-  ),
-  ...Object.fromEntries("BHD IQD JOD KWD LYD OMR TND".split(" ").map((code) => [code, 3])),
-  CLF: 4,
-  UYW: 4,
-};
+import { decimals, HISTORIC, IN_USE, NOT_ISO, WITHOUT_MINOR_UNIT } from "./currencies";
+
+const CURRENT: Readonly<Record<string, number>> = decimals(IN_USE);
+const EXPONENTS: Readonly<Record<string, number>> = { ...decimals(HISTORIC), ...CURRENT };
 
 /** Decimals of a currency. */
 export function exponent(currency: string): number {
   return EXPONENTS[currency] ?? 2;
+}
+
+/** Whether amounts can be in it: a code of ISO 4217 that has a minor unit, in use or, unless told otherwise, historic. */
+export function isCurrency(code: string, { inUse = false } = {}): boolean {
+  return code in (inUse ? CURRENT : EXPONENTS);
+}
+
+/** What is wrong with three letters that are no currency, and what would be right. */
+export function notACurrency(code: string): string {
+  if (!/^[A-Z]{3}$/.test(code)) return "A currency has three letters, as in EUR";
+  const meant = NOT_ISO[code];
+  if (meant) return `${code} is no currency of ISO 4217: write the amount in ${meant}`;
+  if (WITHOUT_MINOR_UNIT.some((line) => line.split(" ").includes(code)))
+    return `${code} has no minor unit in ISO 4217: no amount can be written in it`;
+  return code in EXPONENTS ? `${code} is no longer in use` : `${code} is no currency of ISO 4217`;
 }
 
 function grouped(digits: string): string {

@@ -1,5 +1,7 @@
 /** Plain numbers as text. */
 
+import type { Count } from "@/api/types";
+
 const WHOLE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const ONE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
 
@@ -31,8 +33,10 @@ export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`;
 }
 
-/** `1,234`, `10,000+` or `~5,000`, by what the count says of itself. */
-export function relationCount(found: { value: number; relation: "exact" | "at_least" | "estimate" }): string {
+/** `1,234`, or the bounds that are known: `1,699 to 5,794`, `at least 1,699`. */
+export function relationCount(found: Count): string {
   const text = count(found.value);
-  return found.relation === "exact" ? text : found.relation === "at_least" ? `${text}+` : `~${text}`;
+  if (found.relation === "exact") return text;
+  if (found.at_most === null || found.at_most === undefined) return `at least ${text}`;
+  return found.at_most === found.value ? text : `${text} to ${count(found.at_most)}`;
 }

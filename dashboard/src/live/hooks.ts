@@ -1,6 +1,6 @@
 /** The live feed for components. */
 
-import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import type { LiveResult } from "@/api/types";
 import { Coalescer } from "./coalesce";
 import { type FeedStatus, feed } from "./feed";
@@ -23,44 +23,46 @@ export function useTopic(topic: Topic): void {
 }
 
 const NEW_MAX = 999;
+const NONE: ReadonlySet<string> = new Set();
 
-/** How many transactions that belong to a list have come up since it was last asked for. */
+/**
+ * How many transactions that belong to a list have come up since it was last asked for. `scope` names the list: what came
+ * up for another one, with other filters, counts for nothing here.
+ */
 export function useNewArrivals(
   matches: (row: LiveResult) => boolean,
   known: ReadonlySet<string>,
   enabled: boolean,
+  scope: string,
 ): { count: number; reset: () => void } {
-  const [count, setCount] = useState(0);
-  const fresh = useRef(new Set<string>());
+  const [fresh, setFresh] = useState<ReadonlySet<string>>(NONE);
   const latest = useRef({ matches, known });
   latest.current = { matches, known };
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another list begins anew
   useEffect(() => {
     if (!enabled) return;
     const coalescer = new Coalescer<LiveResult>((results) => {
-      for (const row of results) {
-        if (fresh.current.size > NEW_MAX) break;
-        if (!latest.current.known.has(row.txn_id) && latest.current.matches(row))
-          fresh.current.add(row.txn_id);
-      }
-      setCount(fresh.current.size);
+      setFresh((before) => {
+        const next = new Set(before);
+        for (const row of results) {
+          // A later revision may no longer belong to the list.
+          if (latest.current.known.has(row.txn_id) || !latest.current.matches(row)) next.delete(row.txn_id);
+          else if (next.size <= NEW_MAX) next.add(row.txn_id);
+        }
+        return next;
+      });
     });
     const off = feed.on("verdict", (batch) => coalescer.push(batch.results));
     return () => {
       off();
       coalescer.stop();
-      fresh.current.clear();
-      setCount(0);
+      setFresh(NONE);
     };
-  }, [enabled]);
+  }, [enabled, scope]);
 
-  const reset = useMemo(
-    () => () => {
-      fresh.current.clear();
-      setCount(0);
-    },
-    [],
-  );
+  const reset = useCallback(() => setFresh(NONE), []);
+  const count = useMemo(() => [...fresh].filter((id) => !known.has(id)).length, [fresh, known]);
   return { count, reset };
 }
 

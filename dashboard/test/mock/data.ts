@@ -81,6 +81,7 @@ export function transaction(rng: () => number, at: number, kind: BreakName | nul
   if (kind === "CURRENCY") leg.currency = currency === "USD" ? "EUR" : "USD";
   if (kind === "TIMESTAMP") leg.event_time -= 7_000 + Math.round(rng() * 20_000);
   if (kind === "MISSING") delete legs[odd];
+  const field = kind && FIELD_OF[kind];
   const amounts = Object.values(legs).map((each) => each.amount_minor);
   const largest = Math.max(...amounts);
   const severity =
@@ -95,6 +96,7 @@ export function transaction(rng: () => number, at: number, kind: BreakName | nul
     late_sources: !kind && rng() < 0.03 ? [odd] : [],
     sources: Object.keys(legs),
     legs,
+    differing: field ? { [odd]: [field] } : {},
     currency,
     amount_minor: largest,
     spread_minor: largest - Math.min(...amounts),
@@ -108,8 +110,30 @@ export function transaction(rng: () => number, at: number, kind: BreakName | nul
   };
 }
 
+const FIELD_OF: Partial<Record<BreakName, "amount_minor" | "currency" | "status" | "event_time">> = {
+  AMOUNT: "amount_minor",
+  STATUS: "status",
+  CURRENCY: "currency",
+  TIMESTAMP: "event_time",
+};
+
 export function someBreak(rng: () => number): BreakName {
   return pick(rng, KINDS);
+}
+
+/** What a screen must have room for: amounts in the billions, dates of another year, ids that are UUIDs. */
+function makeHard(rows: readonly TransactionRow[]): void {
+  rows.forEach((row, at) => {
+    if (at % 17 === 3) {
+      const factor = 10_000_000;
+      row.amount_minor *= factor;
+      row.spread_minor *= factor;
+      for (const leg of Object.values(row.legs)) leg.amount_minor *= factor;
+    }
+    if (at % 23 === 5) row.txn_id = `7c9e6679-7425-40de-944b-e07fc1f9${String(at).padStart(4, "0")}`;
+    if (at > 700) row.decided_at -= 400 * 86_400_000;
+    else if (at > 500) row.decided_at -= 3 * 86_400_000;
+  });
 }
 
 export function makeWorld(now: number) {
@@ -124,6 +148,7 @@ export function makeWorld(now: number) {
       ),
     );
   }
+  makeHard(rows);
   rows.sort((a, b) => b.decided_at - a.decided_at);
   const mismatched = rows.filter((row) => row.verdict === "MISMATCHED");
   const desk: ExceptionRow[] = mismatched.map((row, at) => {

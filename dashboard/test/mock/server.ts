@@ -37,6 +37,8 @@ const page = <T>(items: readonly T[]) => ({
   searched_to: null,
 });
 
+const ORDER = { base_currency: "EUR", currencies: 7, without_rate: ["INR", "KWD"] };
+
 function answer(method: string, url: URL): unknown {
   const now = Date.now();
   const query = url.searchParams;
@@ -78,7 +80,12 @@ function answer(method: string, url: URL): unknown {
       return page(query.get("open_only") === "true" ? [] : items);
     }
     case "transactions": {
-      if (id === "count") return { value: 184_221, relation: "estimate" };
+      if (id === "count") {
+        const filtered = [...query.keys()].some((key) => key !== "verdict");
+        return filtered
+          ? { value: 1_699, relation: "at_least", at_most: 5_794 }
+          : { value: 184_221, relation: "exact", at_most: null };
+      }
       if (tail === "audit") return { items: auditRows(world, now).slice(0, 6) };
       if (id) return detailOf(world, id);
       const verdict = query.get("verdict");
@@ -89,8 +96,9 @@ function answer(method: string, url: URL): unknown {
           (breaks.length === 0 || row.breaks.some((b) => breaks.includes(b))),
       );
       const sort = query.get("sort") ?? "";
-      if (sort === "-amount_minor") rows.sort((a, b) => b.amount_minor - a.amount_minor);
-      return page(rows);
+      if (sort !== "-amount_minor") return page(rows);
+      rows.sort((a, b) => b.amount_minor - a.amount_minor);
+      return { ...page(rows), amount_order: ORDER };
     }
     case "exceptions": {
       if (id === "buckets") {
@@ -125,6 +133,7 @@ function answer(method: string, url: URL): unknown {
       );
       if (query.get("sort") === "-amount_minor") {
         rows.sort((a, b) => b.transaction.amount_minor - a.transaction.amount_minor);
+        return { ...page(rows), amount_order: ORDER };
       }
       return page(rows);
     }

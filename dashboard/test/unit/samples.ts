@@ -13,6 +13,7 @@ export function result(txnId: string, change: Partial<LiveResult> = {}): LiveRes
     late_sources: [],
     sources: ["CORE", "GATEWAY", "MOBILE"],
     legs: { CORE: leg, GATEWAY: leg, MOBILE: { ...leg, amount_minor: 1_200 } },
+    differing: { MOBILE: ["amount_minor"] },
     currency: "EUR",
     amount_minor: 1_200,
     spread_minor: 200,

@@ -255,8 +255,8 @@ describe("the grid", () => {
   const items: Item[] = Array.from({ length: 5_000 }, (_, at) => ({ id: `row-${at}` }));
   const rowId = (item: Item) => item.id;
   const columns = [
-    { id: "name", header: "Name", width: "100px", cell: (item: Item) => item.id, sorts: ["-name", "name"] },
-    { id: "more", header: "More", width: "100px", cell: () => "x", extra: true },
+    { id: "name", header: "Name", width: 100, cell: (item: Item) => item.id, sorts: ["-name", "name"] },
+    { id: "more", header: "More", width: 100, cell: () => "x", extra: true },
   ];
 
   test("draws a few dozen of thousands of rows, and says how many there are", async () => {

@@ -7,7 +7,7 @@ import type { AuditQuery, AuditRow } from "@/api/types";
 import { Page } from "@/app/Page";
 import desk from "@/features/exceptions/ExceptionsPage.module.css";
 import { plural } from "@/lib/numbers";
-import { fromLocalInput, toLocalInput } from "@/lib/time";
+import { moment } from "@/lib/time";
 import { useFill } from "@/lib/useFill";
 import { useTriage } from "@/lib/useKeys";
 import { useNarrow } from "@/lib/useNarrow";
@@ -16,6 +16,8 @@ import { Field, Input } from "@/ui/Field";
 import type { GridColumn } from "@/ui/grid/columns";
 import { EmptySearch, FillState } from "@/ui/grid/Filling";
 import { Grid } from "@/ui/grid/Grid";
+import { personCharacters } from "@/ui/grid/measures";
+import { MomentInput } from "@/ui/MomentInput";
 import { Panel } from "@/ui/Panel";
 import { Empty, Failed, Loading } from "@/ui/States";
 import { At } from "@/ui/Time";
@@ -28,23 +30,34 @@ const route = getRouteApi("/app/audit");
 const rowId = (row: AuditRow) => `${row.chain}:${row.seq}`;
 
 const COLUMNS: GridColumn<AuditRow>[] = [
-  { id: "at", header: "When", width: "92px", cell: (row) => <At at={row.occurred_at} /> },
+  {
+    id: "at",
+    header: "When",
+    width: 92,
+    characters: (row) => moment(row.occurred_at).length,
+    cell: (row) => <At at={row.occurred_at} />,
+  },
   {
     id: "actor",
     header: "Who",
-    width: "minmax(84px, 0.6fr)",
+    width: 84,
+    grow: 0.6,
+    characters: (row) => personCharacters(row.actor),
     cell: (row) => <span className="clip">{row.actor}</span>,
   },
   {
     id: "action",
     header: "What",
-    width: "minmax(140px, 0.9fr)",
+    width: 140,
+    grow: 0.9,
+    characters: (row) => row.action.length,
     cell: (row) => <span className="mono clip">{row.action}</span>,
   },
   {
     id: "object",
     header: "Object",
-    width: "minmax(200px, 1.5fr)",
+    width: 200,
+    grow: 1.5,
     cell: (row) => (
       <span className="clip">
         <span className="muted">{row.object_type}</span> <span className="mono">{row.object_id}</span>
@@ -54,7 +67,8 @@ const COLUMNS: GridColumn<AuditRow>[] = [
   {
     id: "entry",
     header: "Entry",
-    width: "minmax(104px, 0.6fr)",
+    width: 104,
+    grow: 0.6,
     cell: (row) => (
       <span className="mono clip">
         {row.chain} #{row.seq}
@@ -120,6 +134,7 @@ export default function AuditPage() {
                   </span>
                 </div>
               )}
+              scope={`audit ${JSON.stringify(query)}`}
               activeId={search.open}
               onActive={activate}
               onEnd={fill.more}
@@ -188,18 +203,10 @@ function Filters({
         <Input value={object} onChange={(event) => setObject(event.target.value)} />
       </Field>
       <Field label="From">
-        <Input
-          type="datetime-local"
-          value={toLocalInput(search.since)}
-          onChange={(event) => change({ since: fromLocalInput(event.target.value) })}
-        />
+        <MomentInput value={search.since} onMoment={(since) => change({ since })} />
       </Field>
       <Field label="Before">
-        <Input
-          type="datetime-local"
-          value={toLocalInput(search.until)}
-          onChange={(event) => change({ until: fromLocalInput(event.target.value) })}
-        />
+        <MomentInput value={search.until} onMoment={(until) => change({ until })} />
       </Field>
       <Button type="submit" kind="primary">
         Search

@@ -7,12 +7,14 @@ import { Page } from "@/app/Page";
 import desk from "@/features/exceptions/ExceptionsPage.module.css";
 import { plural } from "@/lib/numbers";
 import { compact } from "@/lib/search";
+import { moment } from "@/lib/time";
 import { useTriage } from "@/lib/useKeys";
 import { useNarrow } from "@/lib/useNarrow";
 import { Button } from "@/ui/Button";
 import { Select } from "@/ui/Field";
 import type { GridColumn } from "@/ui/grid/columns";
 import { Grid } from "@/ui/grid/Grid";
+import { idCharacters } from "@/ui/grid/measures";
 import { Empty, Failed, Loading } from "@/ui/States";
 import { At } from "@/ui/Time";
 import s from "./DeadLetters.module.css";
@@ -23,18 +25,28 @@ const route = getRouteApi("/app/dead-letters");
 const rowId = (row: DeadLetter) => row.id;
 
 const COLUMNS: GridColumn<DeadLetter>[] = [
-  { id: "arrival", header: "Arrived", width: "82px", cell: (row) => <At at={row.arrival} /> },
-  { id: "state", header: "State", width: "82px", cell: (row) => <LetterState state={row.state} /> },
+  {
+    id: "arrival",
+    header: "Arrived",
+    width: 82,
+    characters: (row) => moment(row.arrival).length,
+    cell: (row) => <At at={row.arrival} />,
+  },
+  { id: "state", header: "State", width: 88, cell: (row) => <LetterState state={row.state} /> },
   {
     id: "reason",
     header: "Reason",
-    width: "minmax(112px, 0.7fr)",
+    width: 112,
+    grow: 0.7,
+    characters: (row) => reasonLabel(row.reason).length,
     cell: (row) => reasonLabel(row.reason),
   },
   {
     id: "place",
     header: "Log position",
-    width: "minmax(154px, 0.9fr)",
+    width: 154,
+    grow: 0.9,
+    characters: (row) => idCharacters(row.id),
     cell: (row) => <span className="mono clip">{row.id}</span>,
   },
 ];
@@ -130,6 +142,7 @@ export default function DeadLettersPage() {
                   <span className="mono clip">{row.id}</span>
                 </div>
               )}
+              scope={`dead-letters ${JSON.stringify(filter)}`}
               activeId={search.open}
               onActive={activate}
               onEnd={more}

@@ -14,6 +14,7 @@ export const REASONS: Readonly<Record<Reason, string>> = {
   incompatible_schema: "Incompatible schema",
   malformed: "Malformed",
   wrong_source: "Wrong source",
+  ambiguous_source: "Fits two sources",
   bad_id: "Bad id",
   bad_amount: "Bad amount",
   unknown_currency: "Unknown currency",

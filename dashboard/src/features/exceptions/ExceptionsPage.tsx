@@ -8,7 +8,6 @@ import { useMay, useMe } from "@/auth/me";
 import { useSourceNames } from "@/features/transactions/Filters";
 import list from "@/features/transactions/list.module.css";
 import { BREAK_NAMES, BREAKS, SEVERITIES, sourceLabel } from "@/lib/labels";
-import { matchesQuery } from "@/lib/match";
 import { count, plural, relationCount } from "@/lib/numbers";
 import { useFill } from "@/lib/useFill";
 import { useKeys, useTriage } from "@/lib/useKeys";
@@ -17,7 +16,7 @@ import { useNewArrivals } from "@/live/hooks";
 import { Button } from "@/ui/Button";
 import { CurrencyInput } from "@/ui/CurrencyInput";
 import { Select } from "@/ui/Field";
-import { EmptySearch, FillState } from "@/ui/grid/Filling";
+import { EmptySearch, FillState, OrderNote } from "@/ui/grid/Filling";
 import { Grid } from "@/ui/grid/Grid";
 import { Empty, Failed, Loading } from "@/ui/States";
 import { useAct } from "./actions";
@@ -29,15 +28,23 @@ import s from "./ExceptionsPage.module.css";
 import {
   BUCKETS,
   type ExceptionSearch,
+  type ExceptionSort,
   exceptionFilter,
   exceptionQuery,
   isLive,
-  liveQuery,
+  matchesDesk,
   sortFor,
+  sortsOf,
 } from "./search";
 
 const route = getRouteApi("/app/exceptions");
 const rowId = (row: ExceptionRow) => row.txn_id;
+const SORT_LABELS: Readonly<Record<ExceptionSort, string>> = {
+  "-decided_at": "Newest first",
+  decided_at: "Oldest first",
+  "-amount_minor": "Largest first",
+  "-updated_at": "Last changed",
+};
 
 export default function ExceptionsPage() {
   const search = route.useSearch();
@@ -189,12 +196,11 @@ function Filters({
         value={sortFor(search)}
         onChange={(event) => change({ sort: event.target.value as NonNullable<ExceptionSearch["sort"]> })}
       >
-        <option value="-decided_at">Newest first</option>
-        <option value="decided_at">Oldest first</option>
-        <option value="-amount_minor">Largest first</option>
-        {search.bucket !== undefined && search.bucket !== "open" && (
-          <option value="-updated_at">Last changed</option>
-        )}
+        {sortsOf(search.bucket).map((sort) => (
+          <option key={sort} value={sort}>
+            {SORT_LABELS[sort]}
+          </option>
+        ))}
       </Select>
     </div>
   );
@@ -213,14 +219,18 @@ function Desk({
   const query = useMemo(() => exceptionQuery(search), [search]);
   const found = useInfiniteQuery(queries.exceptions(query));
   const rows = useMemo(() => found.data?.pages.flatMap((page) => page.items) ?? [], [found.data]);
-  const columns = useMemo(() => exceptionColumns((search.bucket ?? "open") !== "open"), [search.bucket]);
+  const columns = useMemo(() => exceptionColumns(search.bucket ?? "open"), [search.bucket]);
   const activate = (row: ExceptionRow) => change({ open: row.txn_id });
   const openPage = (row: ExceptionRow) =>
     void navigate({ to: "/transactions/$txnId", params: { txnId: row.txn_id } });
   useTriage(rows, rowId, search.open, activate, openPage);
   const known = useMemo(() => new Set(rows.map(rowId)), [rows]);
-  const filter = useMemo(() => liveQuery(search), [search]);
-  const arrivals = useNewArrivals((row) => matchesQuery(filter, row), known, isLive(search));
+  const arrivals = useNewArrivals(
+    (row) => matchesDesk(search, row),
+    known,
+    isLive(search),
+    JSON.stringify(query),
+  );
   const active = rows.find((row) => row.txn_id === search.open);
   const fill = useFill(found, rows.length);
 
@@ -250,6 +260,7 @@ function Desk({
             columns={columns}
             rowId={rowId}
             card={(row) => <ExceptionCard row={row} />}
+            scope={`exceptions ${JSON.stringify(query)}`}
             activeId={search.open}
             onActive={activate}
             {...(narrow ? { onOpen: openPage } : {})}
@@ -267,6 +278,7 @@ function Desk({
                   {plural(rows.length, "row")} loaded
                   <FillState fill={fill} />
                 </span>
+                <OrderNote order={found.data.pages[0]?.amount_order} />
                 <span className={s.hints}>
                   <kbd>j</kbd> <kbd>k</kbd> move, <kbd>a</kbd> assign to me, <kbd>Enter</kbd> open
                 </span>

@@ -1,14 +1,8 @@
 /** The view state of the exceptions desk, in the URL, and the query that it makes. */
 
-import type {
-  BreakName,
-  Bucket,
-  ExceptionFilter,
-  ExceptionQuery,
-  Severity,
-  TransactionQuery,
-} from "@/api/types";
+import type { BreakName, Bucket, ExceptionFilter, ExceptionQuery, LiveResult, Severity } from "@/api/types";
 import { BREAK_NAMES, SEVERITIES } from "@/lib/labels";
+import { matchesQuery } from "@/lib/match";
 import { compact, oneOf, type RawSearch, someOf, text } from "@/lib/search";
 
 export interface ExceptionSearch {
@@ -53,11 +47,17 @@ export function readExceptionSearch(raw: RawSearch): ExceptionSearch {
   });
 }
 
-/** By last change only where people have changed things. */
+/** The orders that a bucket can be read in, the usual one first: by last change only where people have changed things. */
+export function sortsOf(bucket: Bucket = "open"): readonly ExceptionSort[] {
+  if (bucket === "open") return ["-decided_at", "decided_at", "-amount_minor"];
+  return bucket === "resolved"
+    ? ["-updated_at"]
+    : ["-updated_at", "-decided_at", "decided_at", "-amount_minor"];
+}
+
 export function sortFor(search: ExceptionSearch): ExceptionSort {
-  const sort = search.sort ?? "-decided_at";
-  const untouched = search.bucket === undefined || search.bucket === "open";
-  return sort === "-updated_at" && untouched ? "-decided_at" : sort;
+  const [usual, ...others] = sortsOf(search.bucket);
+  return others.find((sort) => sort === search.sort) ?? (usual as ExceptionSort);
 }
 
 export function exceptionQuery(search: ExceptionSearch): ExceptionQuery {
@@ -87,17 +87,21 @@ export function exceptionFilter(search: ExceptionSearch): ExceptionFilter {
   };
 }
 
-/** Whether new mismatches belong on top of this view. */
+/** Whether new mismatches belong on top of this view. Nobody has one of these yet, so no assignee has. */
 export function isLive(search: ExceptionSearch): boolean {
-  return (search.bucket ?? "open") === "open" && sortFor(search) === "-decided_at" && !search.severity;
+  return (search.bucket ?? "open") === "open" && sortFor(search) === "-decided_at" && !search.assignee;
 }
 
-/** The filter as the live feed's results can be held against it. */
-export function liveQuery(search: ExceptionSearch): TransactionQuery {
-  return compact({
-    verdict: "MISMATCHED" as const,
-    break: search.break,
-    missing_source: search.missing,
-    currency: search.currency,
-  });
+/** Whether a result of the live feed belongs to this view. */
+export function matchesDesk(search: ExceptionSearch, row: LiveResult): boolean {
+  if (search.severity && row.severity !== search.severity) return false;
+  return matchesQuery(
+    compact({
+      verdict: "MISMATCHED" as const,
+      break: search.break,
+      missing_source: search.missing,
+      currency: search.currency,
+    }),
+    row,
+  );
 }

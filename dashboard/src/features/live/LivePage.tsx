@@ -8,13 +8,14 @@ import { useSourceNames } from "@/features/transactions/Filters";
 import { BREAK_NAMES, BREAKS, SEVERITIES, sourceLabel } from "@/lib/labels";
 import { parseAmount } from "@/lib/money";
 import { plural } from "@/lib/numbers";
+import { placeOf, useChosen } from "@/lib/places";
 import { useKeys, useTriage } from "@/lib/useKeys";
 import { tape, useFeedStatus, useTape } from "@/live/hooks";
 import type { TapeRow } from "@/live/tape";
 import { Button } from "@/ui/Button";
 import { CurrencyInput } from "@/ui/CurrencyInput";
 import { Input, Select } from "@/ui/Field";
-import { Grid } from "@/ui/grid/Grid";
+import { Grid, TOP_PX } from "@/ui/grid/Grid";
 import { Empty, FailedLine } from "@/ui/States";
 import { LiveCard, liveColumns } from "./columns";
 import s from "./LivePage.module.css";
@@ -22,6 +23,9 @@ import { type LiveSearch, passes } from "./search";
 
 const route = getRouteApi("/app/live");
 const rowId = (row: TapeRow) => row.txn_id;
+const SCOPE = "live";
+/** Paused by hand, or not. It outlives this screen: whoever opens a row comes back to the tape as it was left. */
+const sitting = { paused: false };
 const SEED_ROWS = 200;
 /** After a long gap the stored mismatches are read back to the last one known, in at most so many pages. */
 const SEED_PAGES_MAX = 10;
@@ -32,9 +36,9 @@ export default function LivePage() {
   const view = useTape();
   const status = useFeedStatus();
   const sources = useSourceNames();
-  const [paused, setPaused] = useState(false);
-  const atTop = useRef(true);
-  const [activeId, setActiveId] = useState<string>();
+  const [paused, setPaused] = useState(sitting.paused);
+  const atTop = useRef(placeOf(SCOPE) < TOP_PX);
+  const [activeId, setActiveId] = useChosen(SCOPE);
   const seed = useSeed();
 
   const change = useCallback(
@@ -45,10 +49,10 @@ export default function LivePage() {
   const columns = useMemo(() => liveColumns(sources), [sources]);
   const rows = useMemo(() => view.rows.filter((row) => passes(search, row)), [view.rows, search]);
   const pause = (next: boolean) => {
+    sitting.paused = next;
     setPaused(next);
     tape.hold(next || !atTop.current);
   };
-  useEffect(() => () => tape.hold(false), []);
   const open = (row: TapeRow) => void navigate({ to: "/transactions/$txnId", params: { txnId: row.txn_id } });
   useTriage(rows, rowId, activeId, (row) => setActiveId(row.txn_id), open);
   useKeys({ p: () => pause(!paused) });
@@ -133,9 +137,11 @@ export default function LivePage() {
           columns={columns}
           rowId={rowId}
           card={(row) => <LiveCard row={row} />}
+          scope={SCOPE}
           activeId={activeId}
           onActive={(row) => setActiveId(row.txn_id)}
           onOpen={open}
+          onFollow={(row) => setActiveId(row.txn_id)}
           onTop={(top) => {
             atTop.current = top;
             tape.hold(paused || !top);

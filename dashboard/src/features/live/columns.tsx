@@ -4,11 +4,13 @@ import { Link } from "@tanstack/react-router";
 import { LegCell } from "@/features/transactions/LegCell";
 import list from "@/features/transactions/list.module.css";
 import { sourceLabel } from "@/lib/labels";
-import { oddCells } from "@/lib/legs";
+import { oddCells, oddSources, rowSources } from "@/lib/legs";
+import { money } from "@/lib/money";
 import { preciseClock } from "@/lib/time";
 import type { TapeRow } from "@/live/tape";
 import type { GridColumn } from "@/ui/grid/columns";
-import { BreakTags, SeverityMark, VerdictMark } from "@/ui/marks";
+import { idCharacters, legCharacters } from "@/ui/grid/measures";
+import { BreakTags, LegGlyph, SeverityMark, VerdictMark } from "@/ui/marks";
 import { Sum } from "@/ui/Sum";
 import { At } from "@/ui/Time";
 
@@ -17,7 +19,7 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
     {
       id: "decided",
       header: "Decided",
-      width: "92px",
+      width: 92,
       cell: (row) => (
         <span title={new Date(row.decided_at).toISOString()}>{preciseClock(row.decided_at)}</span>
       ),
@@ -25,7 +27,7 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
     {
       id: "severity",
       header: "Severity",
-      width: "86px",
+      width: 86,
       cell: (row) =>
         row.verdict === "MATCHED" ? (
           <VerdictMark verdict="MATCHED" />
@@ -36,28 +38,42 @@ export function liveColumns(sources: readonly string[]): GridColumn<TapeRow>[] {
     {
       id: "breaks",
       header: "Breaks",
-      width: "minmax(126px, 0.5fr)",
+      width: 126,
+      grow: 0.5,
       cell: (row) => <BreakTags short breaks={row.breaks} missing={row.missing_sources} />,
     },
     {
       id: "amount",
       header: "Amount",
-      width: "112px",
+      width: 132,
+      characters: (row) => money(row.amount_minor, row.currency).length,
       align: "end",
       cell: (row) => <Sum minor={row.amount_minor} currency={row.currency} />,
+    },
+    {
+      id: "legs",
+      header: "Legs",
+      width: 36,
+      stages: [1, 1],
+      cell: (row) => <LegGlyph sources={rowSources(row)} legs={row.legs} odd={oddSources(row)} />,
     },
     ...sources.map(
       (source): GridColumn<TapeRow> => ({
         id: `leg.${source}`,
         header: sourceLabel(source),
-        width: "minmax(140px, 1fr)",
+        width: 140,
+        grow: 1,
+        characters: (row) => legCharacters(row, source),
+        stages: [0, 0],
         cell: (row) => <LegCell row={row} source={source} odd={oddCells(row)} />,
       }),
     ),
     {
       id: "txn_id",
       header: "Transaction",
-      width: "minmax(140px, 0.6fr)",
+      width: 140,
+      grow: 0.6,
+      characters: (row) => idCharacters(row.txn_id),
       cell: (row) => (
         <Link to="/transactions/$txnId" params={{ txnId: row.txn_id }} className={`mono ${list.id}`}>
           {row.txn_id}

@@ -21,8 +21,17 @@ export function NeedsYou() {
     ...queries.exceptions({ bucket: "open", sort: "-amount_minor" }),
     refetchInterval: 15_000,
   });
+  // Without rates the largest of several currencies are not to be told: then the gravest are shown.
+  const order = largest.data?.pages[0]?.amount_order;
+  const compares = !order || order.without_rate.length < order.currencies || order.currencies < 2;
+  const gravest = useInfiniteQuery({
+    ...queries.exceptions({ bucket: "open", severity: "critical" }),
+    enabled: !compares,
+    refetchInterval: 15_000,
+  });
   const works = may("actOnException");
-  const rows = largest.data?.pages.flatMap((page) => page.items).slice(0, TOP_ROWS) ?? [];
+  const found = compares ? largest : gravest;
+  const rows = found.data?.pages.flatMap((page) => page.items).slice(0, TOP_ROWS) ?? [];
   return (
     <Panel title={works ? "What needs you" : "Exceptions"}>
       {buckets.isPending && <Loading lines={3} label="Loading your work" />}
@@ -47,7 +56,7 @@ export function NeedsYou() {
       )}
       {rows.length > 0 && (
         <>
-          <h3 className={s.subhead}>Largest open</h3>
+          <h3 className={s.subhead}>{compares ? "Largest open" : "Critical and open, newest first"}</h3>
           {rows.map((row) => (
             <Link key={row.txn_id} className={s.top} to="/transactions/$txnId" params={{ txnId: row.txn_id }}>
               <LegGlyph

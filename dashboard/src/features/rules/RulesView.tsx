@@ -1,9 +1,10 @@
 import type { ReactNode } from "react";
 import type { RuleSet, RulesBody } from "@/api/types";
+import { durationText } from "@/lib/durations";
 import { BREAK_NAMES, BREAKS, SEVERITIES, sourceLabel } from "@/lib/labels";
-import { amount, money } from "@/lib/money";
-import { fineSpan } from "@/lib/time";
+import { money } from "@/lib/money";
 import { At } from "@/ui/Time";
+import { ANY, anyMoney, percentText, sameMoney } from "./draft";
 import s from "./RulesPage.module.css";
 
 /** One rule as a line: its name and its value in words. */
@@ -16,29 +17,25 @@ export interface RuleLine {
 function tolerance(absolute: number, bps: number, currency: string): string {
   const parts = [];
   if (absolute > 0) parts.push(threshold(absolute, currency));
-  if (bps > 0) parts.push(`${bps / 100} %`);
+  if (bps > 0) parts.push(`${percentText(bps)} %`);
   return parts.length === 0 ? "exact" : parts.join(" or ");
 }
 
-/** Minor units of any currency in words: as most are written, and as one without decimals is. */
-export function anyMoney(minor: number): string {
-  return minor === 0 ? "0" : `${amount(minor, "EUR")} (${money(minor, "JPY")})`;
-}
-
+/** A limit in words. One for any currency is so many minor units of it, which is another amount in each. */
 function threshold(minor: number, currency: string): string {
-  return currency === "default" ? anyMoney(minor) : money(minor, currency);
+  return currency === ANY ? anyMoney(minor) : money(minor, currency);
 }
 
 /** A rule set as lines: for reading, and for comparing two of them. */
 export function ruleLines(body: RulesBody): RuleLine[] {
   const lines: RuleLine[] = [
-    { group: "Matching", name: "Match window", value: fineSpan(body.match_window_ms) },
-    { group: "Matching", name: "Clocks may differ by", value: fineSpan(body.time_tolerance_ms) },
+    { group: "Matching", name: "Match window", value: durationText(body.match_window_ms) },
+    { group: "Matching", name: "Clocks may differ by", value: durationText(body.time_tolerance_ms) },
     { group: "Matching", name: "Expected sources", value: body.expected_sources.map(sourceLabel).join(", ") },
     {
       group: "Amounts may differ by",
       name: "Any currency",
-      value: tolerance(body.default_tolerance.absolute_minor, body.default_tolerance.bps, "default"),
+      value: tolerance(body.default_tolerance.absolute_minor, body.default_tolerance.bps, ANY),
     },
   ];
   for (const [currency, each] of Object.entries(body.tolerances).sort()) {
@@ -55,15 +52,15 @@ export function ruleLines(body: RulesBody): RuleLine[] {
   for (const [currency, levels] of Object.entries(body.severities.amounts).sort()) {
     lines.push({
       group: "Severity by amount",
-      name: currency === "default" ? "Any currency" : currency,
+      name: currency === ANY ? "Any currency" : currency,
       value: `high from ${threshold(levels.high_minor, currency)}, critical from ${threshold(levels.critical_minor, currency)}`,
     });
   }
   for (const [currency, minor] of Object.entries(body.severities.second_person_above_minor).sort()) {
     lines.push({
       group: "Second person above",
-      name: currency === "default" ? "Any currency" : currency,
-      value: threshold(minor, currency),
+      name: currency === ANY ? "Any currency" : currency,
+      value: currency === ANY ? sameMoney(minor) : money(minor, currency),
     });
   }
   return lines;

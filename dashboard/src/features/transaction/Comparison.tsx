@@ -128,7 +128,7 @@ function Cell({
   ) : (
     <span className={s.tolerated}>
       {value}
-      <span className={s.delta}>{delta}, allowed</span>
+      <span className={s.delta}>{difference.tolerance === null ? delta : `${delta}, allowed`}</span>
     </span>
   );
 }

@@ -1,14 +1,15 @@
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
 import { queries } from "@/api/queries";
 import type { BreakName } from "@/api/types";
 import { BREAK_NAMES, BREAKS, sourceLabel } from "@/lib/labels";
-import { amount, money, notAnAmount, parseAmount } from "@/lib/money";
-import { fromLocalInput, moment, toLocalInput } from "@/lib/time";
+import { amount, isCurrency, money, notAnAmount, parseAmount } from "@/lib/money";
+import { moment } from "@/lib/time";
+import { useTyped } from "@/lib/useTyped";
 import { Button } from "@/ui/Button";
 import { CurrencyInput } from "@/ui/CurrencyInput";
 import { Field, Input, Select } from "@/ui/Field";
 import { Icon } from "@/ui/Icon";
+import { MomentInput } from "@/ui/MomentInput";
 import { Popover } from "@/ui/Popover";
 import s from "./list.module.css";
 import { filterCount, type TransactionSearch } from "./search";
@@ -81,18 +82,10 @@ function FilterForm({ search, change }: { search: TransactionSearch; change: Cha
       </div>
       <div className={s.pair}>
         <Field label="Decided from">
-          <Input
-            type="datetime-local"
-            value={toLocalInput(search.since)}
-            onChange={(event) => change({ since: fromLocalInput(event.target.value) })}
-          />
+          <MomentInput value={search.since} onMoment={(since) => change({ since })} />
         </Field>
         <Field label="Decided before">
-          <Input
-            type="datetime-local"
-            value={toLocalInput(search.until)}
-            onChange={(event) => change({ until: fromLocalInput(event.target.value) })}
-          />
+          <MomentInput value={search.until} onMoment={(until) => change({ until })} />
         </Field>
       </div>
       <div className={s.pair}>
@@ -163,22 +156,22 @@ function AmountField({
   change: Change;
 }) {
   const currency = search.currency ?? "";
-  const known = /^[A-Z]{3}$/.test(currency);
+  const known = isCurrency(currency);
   const stored = search[field];
-  const [typed, setTyped] = useState(stored === undefined ? "" : amount(stored, currency));
-  const parsed = typed === "" ? undefined : parseAmount(typed, currency);
+  const read = (typed: string) => (typed.trim() === "" ? undefined : parseAmount(typed, currency));
+  const typed = useTyped(stored === undefined ? "" : amount(stored, currency), (text) => {
+    const next = read(text);
+    if (next !== null) change({ [field]: next });
+  });
+  const wrong = known && read(typed.text) === null;
   return (
-    <Field label={label} error={parsed === null ? notAnAmount(typed, currency) : null}>
+    <Field label={label} error={wrong ? notAnAmount(typed.text, currency) : null}>
       <Input
         inputMode="decimal"
         disabled={!known}
         placeholder={known ? "0.00" : "Choose a currency"}
-        value={known ? typed : ""}
-        onChange={(event) => {
-          setTyped(event.target.value);
-          const next = event.target.value === "" ? undefined : parseAmount(event.target.value, currency);
-          if (next !== null) change({ [field]: next });
-        }}
+        {...typed.field}
+        value={known ? typed.text : ""}
       />
     </Field>
   );

@@ -8,13 +8,14 @@ import { useMay } from "@/auth/me";
 import { VERDICT_NAMES, VERDICTS } from "@/lib/labels";
 import { matchesQuery } from "@/lib/match";
 import { plural, relationCount } from "@/lib/numbers";
+import { useChosen } from "@/lib/places";
 import { readPreference, writePreference } from "@/lib/storage";
 import { useFill } from "@/lib/useFill";
 import { useTriage } from "@/lib/useKeys";
 import { useNewArrivals } from "@/live/hooks";
 import { Button } from "@/ui/Button";
 import { Input } from "@/ui/Field";
-import { EmptySearch, FillState } from "@/ui/grid/Filling";
+import { EmptySearch, FillState, OrderNote } from "@/ui/grid/Filling";
 import { Grid } from "@/ui/grid/Grid";
 import { Icon } from "@/ui/Icon";
 import { Menu, MenuCheck } from "@/ui/Menu";
@@ -152,7 +153,8 @@ function List({
   const deferred = useDeferredValue(rows);
   const shown = deferred.length > 0 ? deferred : rows; // never "nothing matches" for the moment before the first rows
   const known = useMemo(() => new Set(rows.map(rowId)), [rows]);
-  const [activeId, setActiveId] = useState<string>();
+  const scope = `transactions ${JSON.stringify(query)}`;
+  const [activeId, setActiveId] = useChosen(scope);
   const sources = useSourceNames();
   const columns = useMemo(
     () => transactionColumns(sources, search.verdict === "MISMATCHED"),
@@ -167,6 +169,7 @@ function List({
     (row) => matchesQuery(query, row),
     known,
     sortFor(search) === "-decided_at",
+    scope,
   );
   const open = (row: TransactionRow) =>
     void navigate({ to: "/transactions/$txnId", params: { txnId: row.txn_id } });
@@ -208,9 +211,11 @@ function List({
         columns={columns}
         rowId={rowId}
         card={(row) => <TransactionCard row={row} />}
+        scope={scope}
         activeId={activeId}
         onActive={(row) => setActiveId(row.txn_id)}
         onOpen={open}
+        onFollow={(row) => setActiveId(row.txn_id)}
         visibility={visibility}
         sort={sortFor(search)}
         onSort={(sort) => change({ sort: sort as NonNullable<TransactionSearch["sort"]> })}
@@ -235,6 +240,7 @@ function List({
               {plural(rows.length, "row")} loaded
               {found.hasNextPage ? <FillState fill={fill} /> : ", all of them"}
             </span>
+            <OrderNote order={found.data?.pages[0]?.amount_order} />
             <span className={s.hints}>
               <kbd>j</kbd> <kbd>k</kbd> move, <kbd>Enter</kbd> open
             </span>
@@ -247,7 +253,7 @@ function List({
               }
             >
               {columns
-                .filter((column) => !column.fixed)
+                .filter((column) => !column.fixed && !column.stages?.[0])
                 .map((column) => (
                   <MenuCheck
                     key={column.id}
@@ -259,6 +265,7 @@ function List({
                     }}
                   >
                     {column.header}
+                    {column.stages && ", where there is room"}
                   </MenuCheck>
                 ))}
             </Menu>

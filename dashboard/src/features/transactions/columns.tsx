@@ -3,9 +3,12 @@
 import { Link } from "@tanstack/react-router";
 import type { TransactionRow } from "@/api/types";
 import { sourceLabel } from "@/lib/labels";
-import { oddCells } from "@/lib/legs";
+import { oddCells, oddSources, rowSources } from "@/lib/legs";
+import { money } from "@/lib/money";
+import { moment } from "@/lib/time";
 import type { GridColumn } from "@/ui/grid/columns";
-import { BreakTags, SeverityMark, StateMark, VerdictMark } from "@/ui/marks";
+import { idCharacters, legCharacters, personCharacters } from "@/ui/grid/measures";
+import { BreakTags, LegGlyph, SeverityMark, StateMark, VerdictMark } from "@/ui/marks";
 import { Sum } from "@/ui/Sum";
 import { At } from "@/ui/Time";
 import { LegCell } from "./LegCell";
@@ -19,7 +22,7 @@ export function transactionColumns(
     {
       id: "verdict",
       header: "Verdict",
-      width: "104px",
+      width: 104,
       fixed: true,
       cell: (row) => (
         <VerdictMark verdict={row.verdict} late={row.late_sources.length > 0} final={row.final} />
@@ -28,7 +31,9 @@ export function transactionColumns(
     {
       id: "txn_id",
       header: "Transaction",
-      width: "minmax(140px, 0.9fr)",
+      width: 140,
+      grow: 0.9,
+      characters: (row) => idCharacters(row.txn_id),
       fixed: true,
       cell: (row) => (
         <Link to="/transactions/$txnId" params={{ txnId: row.txn_id }} className={`mono ${s.id}`}>
@@ -39,7 +44,8 @@ export function transactionColumns(
     {
       id: "amount",
       header: "Amount",
-      width: "116px",
+      width: 132,
+      characters: (row) => money(row.amount_minor, row.currency).length,
       align: "end",
       ...(moneySorts ? { sorts: ["-amount_minor", "amount_minor"] } : {}),
       cell: (row) => <Sum minor={row.amount_minor} currency={row.currency} />,
@@ -48,21 +54,33 @@ export function transactionColumns(
       (source): GridColumn<TransactionRow> => ({
         id: `leg.${source}`,
         header: sourceLabel(source),
-        width: "minmax(140px, 1fr)",
+        width: 140,
+        grow: 1,
+        characters: (row) => legCharacters(row, source),
+        stages: [0, 0],
         cell: (row) => <LegCell row={row} source={source} odd={oddCells(row)} />,
       }),
     ),
     {
+      id: "legs",
+      header: "Legs",
+      width: 36,
+      stages: [1, 1],
+      cell: (row) => <LegGlyph sources={rowSources(row)} legs={row.legs} odd={oddSources(row)} />,
+    },
+    {
       id: "breaks",
       header: "Breaks",
-      width: "minmax(88px, 0.7fr)",
+      width: 88,
+      grow: 0.7,
       cell: (row) =>
         row.breaks.length > 0 ? <BreakTags short breaks={row.breaks} /> : <span className="muted">none</span>,
     },
     {
       id: "spread",
       header: "Spread",
-      width: "104px",
+      width: 104,
+      characters: (row) => money(row.spread_minor, row.currency).length,
       align: "end",
       extra: true,
       ...(moneySorts ? { sorts: ["-spread_minor", "spread_minor"] } : {}),
@@ -76,7 +94,7 @@ export function transactionColumns(
     {
       id: "severity",
       header: "Severity",
-      width: "92px",
+      width: 92,
       extra: true,
       cell: (row) =>
         row.severity ? <SeverityMark severity={row.severity} /> : <span className="muted">none</span>,
@@ -84,7 +102,7 @@ export function transactionColumns(
     {
       id: "exception",
       header: "Exception",
-      width: "112px",
+      width: 112,
       extra: true,
       cell: (row) =>
         row.exception_state ? <StateMark state={row.exception_state} /> : <span className="muted">none</span>,
@@ -92,21 +110,23 @@ export function transactionColumns(
     {
       id: "assignee",
       header: "Assignee",
-      width: "92px",
+      width: 92,
+      characters: (row) => personCharacters(row.assignee),
       extra: true,
       cell: (row) => row.assignee ?? <span className="muted">nobody</span>,
     },
     {
       id: "rules",
       header: "Rules",
-      width: "54px",
+      width: 54,
       extra: true,
       cell: (row) => `v${row.rules_version}`,
     },
     {
       id: "decided",
       header: "Decided",
-      width: "76px",
+      width: 76,
+      characters: (row) => moment(row.decided_at).length,
       align: "end",
       sorts: ["-decided_at", "decided_at"],
       cell: (row) => <At at={row.decided_at} />,

@@ -1,4 +1,5 @@
 import type { ReactNode } from "react";
+import type { AmountOrder } from "@/api/types";
 import { span } from "@/lib/time";
 import type { Fill } from "@/lib/useFill";
 import { useNow } from "@/live/hooks";
@@ -39,5 +40,19 @@ export function FillState({ fill }: { fill: Fill }) {
         {fill.state === "failed" ? "Try again" : "Look further back"}
       </Button>
     </>
+  );
+}
+
+/** How amounts of several currencies were put in order; nothing where there is but one. */
+export function OrderNote({ order }: { order: AmountOrder | null | undefined }) {
+  if (!order || order.currencies < 2) return null;
+  const { base_currency: base, without_rate: without } = order;
+  if (base === null) return <span>No exchange rates are set: one currency after another</span>;
+  if (without.length === order.currencies) return <span>No rates for these: one currency after another</span>;
+  return (
+    <span>
+      By worth in {base}
+      {without.length > 0 && `; no rate for ${without.join(", ")}: last, each by itself`}
+    </span>
   );
 }

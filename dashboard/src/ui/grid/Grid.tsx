@@ -15,9 +15,11 @@ import {
   useRef,
 } from "react";
 import { cx } from "@/lib/cx";
+import { keepPlace, placeOf } from "@/lib/places";
 import { useNarrow } from "@/lib/useNarrow";
+import { useWidth } from "../chart/useWidth";
 import { Icon } from "../Icon";
-import type { GridColumn } from "./columns";
+import { fitting, type GridColumn, leastWidths, tracks } from "./columns";
 import s from "./Grid.module.css";
 
 const features = tableFeatures({ columnVisibilityFeature });
@@ -26,8 +28,10 @@ const CARD_PX = 84;
 /** The header with its line: it lies over the first pixels of the scroller, so that no row may be brought to rest there. */
 const HEADER_PX = 33;
 const OVERSCAN_ROWS = 12;
+/** What the scroller's gutter may take. */
+const SCROLLBAR_PX = 16;
 /** Scrolled by less than this, a list still counts as at its top. */
-const TOP_PX = 8;
+export const TOP_PX = 8;
 const NOTHING: Readonly<Record<string, boolean>> = {};
 
 export interface GridProps<T extends object> {
@@ -35,11 +39,15 @@ export interface GridProps<T extends object> {
   rows: readonly T[];
   columns: readonly GridColumn<T>[];
   rowId: (row: T) => string;
-  /** The same row for a narrow screen. */
+  /** The same row where there is no room for columns. */
   card: (row: T) => ReactNode;
+  /** Names what is listed: with other filters it is another list. Its place is kept while one is elsewhere. */
+  scope?: string;
   activeId?: string | undefined;
   onActive?: (row: T) => void;
   onOpen?: (row: T) => void;
+  /** A link in the row was followed. */
+  onFollow?: (row: T) => void;
   visibility?: Readonly<Record<string, boolean>>;
   sort?: string | undefined;
   onSort?: (sort: string) => void;
@@ -53,7 +61,7 @@ export interface GridProps<T extends object> {
 
 export function Grid<T extends object>(props: GridProps<T>) {
   const { label, rows, columns, rowId, activeId, visibility = NOTHING, onEnd, onTop } = props;
-  const narrow = useNarrow();
+  const isPhone = useNarrow();
   const scroller = useRef<HTMLDivElement>(null);
   const base = useId();
   const byId = useMemo(() => new Map(columns.map((column) => [column.id, column])), [columns]);
@@ -64,10 +72,15 @@ export function Grid<T extends object>(props: GridProps<T>) {
     data: rows as T[],
     state: { columnVisibility: visibility as Record<string, boolean> },
   });
-  const shown = table
+  const visible = table
     .getVisibleLeafColumns()
     .flatMap((column) => byId.get(column.id) ?? ([] as GridColumn<T>[]));
-  const template = shown.map((column) => column.width).join(" ");
+  const widths = useWidths(columns, rows, props.scope ?? "");
+  const [frame, framePx] = useWidth();
+  const fit = fitting(visible, widths, rootPx(framePx) - SCROLLBAR_PX);
+  const narrow = isPhone || (fit === null && framePx > 0);
+  const shown = fit ?? visible;
+  const template = tracks(shown, widths);
   const rowPx = narrow ? CARD_PX : ROW_PX;
   const headerPx = narrow ? 0 : HEADER_PX;
   const virtual = useVirtualizer({
@@ -77,6 +90,7 @@ export function Grid<T extends object>(props: GridProps<T>) {
     overscan: OVERSCAN_ROWS,
     scrollMargin: headerPx, // rows begin below the header
     scrollPaddingStart: headerPx, // and what it covers while it sticks is not in view
+    initialOffset: props.scope === undefined ? 0 : placeOf(props.scope),
     getItemKey: (at) => (rows[at] === undefined ? at : rowId(rows[at])),
   });
   const items = virtual.getVirtualItems();
@@ -101,6 +115,19 @@ export function Grid<T extends object>(props: GridProps<T>) {
     inView.current = true;
     virtual.scrollToIndex(activeAt, { align: "auto" });
   }, [activeId, activeAt, rowPx]);
+
+  // A panel that opens below the list takes height from it: what was in view stays in view.
+  const active = useRef(activeAt);
+  active.current = activeAt;
+  useEffect(() => {
+    const element = scroller.current;
+    if (!element) return;
+    const observer = new ResizeObserver(() => {
+      if (active.current >= 0 && inView.current) virtual.scrollToIndex(active.current, { align: "auto" });
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [virtual]);
 
   /** Whether the active row is between the header and the lower edge. */
   function activeInView(element: HTMLElement): boolean {
@@ -133,7 +160,7 @@ export function Grid<T extends object>(props: GridProps<T>) {
   }
 
   return (
-    <div className={s.frame}>
+    <div className={s.frame} ref={frame}>
       <div
         ref={scroller}
         className={s.scroller}
@@ -144,6 +171,7 @@ export function Grid<T extends object>(props: GridProps<T>) {
         tabIndex={0}
         onKeyDown={onKeyDown}
         onScroll={(event) => {
+          if (props.scope !== undefined) keepPlace(props.scope, event.currentTarget.scrollTop);
           inView.current = activeInView(event.currentTarget);
           onTop?.(event.currentTarget.scrollTop < TOP_PX);
         }}
@@ -185,7 +213,9 @@ export function Grid<T extends object>(props: GridProps<T>) {
                     gridTemplateColumns: narrow ? "minmax(0, 1fr)" : template,
                   }}
                   onClick={(event) => {
-                    if ((event.target as HTMLElement).closest("a, button, input")) return;
+                    const control = (event.target as HTMLElement).closest("a, button, input");
+                    if (control?.tagName === "A") props.onFollow?.(row);
+                    if (control) return;
                     props.onActive?.(row);
                     props.onOpen?.(row);
                   }}
@@ -214,6 +244,27 @@ export function Grid<T extends object>(props: GridProps<T>) {
       {props.foot && <div className={s.foot}>{props.foot}</div>}
     </div>
   );
+}
+
+/** Widths only grow while a list stands: nothing moves because a long amount has left it. */
+function useWidths<T>(
+  columns: readonly GridColumn<T>[],
+  rows: readonly T[],
+  scope: string,
+): ReadonlyMap<string, number> {
+  const before = useRef<{ scope: string; widths: ReadonlyMap<string, number> }>(undefined);
+  return useMemo(() => {
+    const least = leastWidths(columns, rows);
+    const known = before.current?.scope === scope ? before.current.widths : undefined;
+    const widths = new Map([...least].map(([id, px]) => [id, Math.max(px, known?.get(id) ?? 0)]));
+    before.current = { scope, widths };
+    return widths;
+  }, [columns, rows, scope]);
+}
+
+/** A width as it would be at the usual size of type: with larger type less fits. */
+function rootPx(px: number): number {
+  return (px * 16) / Number.parseFloat(getComputedStyle(document.documentElement).fontSize || "16");
 }
 
 function HeadCell<T>({
