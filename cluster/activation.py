@@ -131,11 +131,14 @@ async def has_read(connect_kwargs: Mapping[str, Any]) -> bool:
         await connection.close()
 
 
-async def activate(owner_kwargs: Mapping[str, Any], configuration: Configuration) -> tuple[SourceSpec, ...]:
+async def activate(
+    owner_kwargs: Mapping[str, Any], configuration: Configuration, who: str = "recon up"
+) -> tuple[SourceSpec, ...]:
     """Put a configuration in force, unless it is; gives the ledger's sources in order of their numbers.
 
     The first version of a ledger that has read nothing is in force from the beginning, every other from RULES_LEAD_MS
-    after now: until then no reader can have looked further. Connects as the owner. Raises NotRunnableError.
+    after now: until then no reader can have looked further. Connects as the owner; `who` has called for it. Raises
+    NotRunnableError.
     """
     connection = await asyncpg.connect(**owner_kwargs)
     try:
@@ -151,7 +154,7 @@ async def activate(owner_kwargs: Mapping[str, Any], configuration: Configuration
             before = {row["name"]: told("sources", row) for row in await connection.fetch(_SQL["sources"])}
             sources = await _put_sources(connection, configuration)
             after = [told("sources", row) for row in await connection.fetch(_SQL["sources"])]
-            rules = await _put_rules(connection, configuration.reconciliation.rule_set(), moment, first=untouched)
+            rules = await _put_rules(connection, configuration.reconciliation.rule_set(), moment, who, first=untouched)
             version = 1 if newest is None else newest["version"] + 1
             put = await connection.fetchrow(
                 _SQL["put_version"],
@@ -160,7 +163,7 @@ async def activate(owner_kwargs: Mapping[str, Any], configuration: Configuration
                 configuration.reconciliation.name,
                 configuration.body,
                 configuration.stored_schemas(),
-                ACTOR,
+                who,
             )
             details = {
                 "reconciliation": configuration.reconciliation.name,
@@ -171,7 +174,7 @@ async def activate(owner_kwargs: Mapping[str, Any], configuration: Configuration
                 },
             }
             entry = AuditEntry(
-                datetime.now(UTC), ACTOR, "configuration.activated", "configuration", str(version), details
+                datetime.now(UTC), who, "configuration.activated", "configuration", str(version), details
             )
             await append(connection, SETUP_CHAIN, entry)
             return sources
@@ -218,7 +221,7 @@ async def _put_sources(connection: asyncpg.Connection[Any], configuration: Confi
 
 
 async def _put_rules(
-    connection: asyncpg.Connection[Any], wanted: RuleSet, moment: datetime, *, first: bool
+    connection: asyncpg.Connection[Any], wanted: RuleSet, moment: datetime, who: str, *, first: bool
 ) -> list[asyncpg.Record]:
     """The file's rules as the first rule set; later only what its sources mean to a judgement, as a new version.
 
@@ -241,7 +244,7 @@ async def _put_rules(
     if changed == body:
         return []
     version = max(row["version"] for row in rows) + 1
-    return list(await connection.fetch(_SQL["put_rules"], version, moment, json.dumps(changed), ACTOR))
+    return list(await connection.fetch(_SQL["put_rules"], version, moment, json.dumps(changed), ACTOR, who))
 
 
 def _was_known(active: list[asyncpg.Record], name: str) -> bool:

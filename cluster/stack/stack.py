@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import getpass
 import importlib
 import importlib.util
 import shutil
@@ -206,7 +207,7 @@ class Stack:
             if self._ray_is_up() and run(has_read(owner)) and not run(is_in_force(owner, self.configuration)):
                 for part in ("cluster.serve_app", "cluster.pipeline"):
                     self._hook(part, "stop", endpoints)
-            sources = run(activate(owner, self.configuration))
+            sources = run(activate(owner, self.configuration, f"cli:{getpass.getuser()}"))
         else:
             sources = run(sources_in_force(owner, endpoints.source_specs()))
         told = tuple(SourceEndpoint(name=one.name, topic=one.topic, expected=one.expected) for one in sources)

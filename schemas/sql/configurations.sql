@@ -39,5 +39,5 @@ returning version, state, effective_from, body, note, created_by, created_at, ac
 
 -- name: put_rules
 insert into rule_sets (version, effective_from, body, state, created_by, activated_by)
-values ($1, $2, $3, 'active', $4, $4)
+values ($1, $2, $3, 'active', $4, $5)
 returning version, state, effective_from, body, note, created_by, created_at, activated_by

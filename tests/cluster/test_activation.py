@@ -122,7 +122,7 @@ async def test_the_whole_story(fresh_db, load):
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("      F: {path: x.csv, format: csv}\n", "source F reads files"),
+        ('      F: {path: "-", format: csv}\n', "source F reads standard input"),
         (SWITCH.replace("{topic", "{deletes: retract, topic"), "deletes: retract"),
         (BANK.replace("json", "protobuf").replace("{topic", "{schema: a.proto, topic"), "no message"),
     ],
