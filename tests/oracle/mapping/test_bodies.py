@@ -444,7 +444,7 @@ def test_protobuf_is_read_as_the_engine_reads_it(fields, damage):
 
 def descriptor_set():
     """The compiled form of PROTO, as `protoc --include_imports` writes it."""
-    from google.protobuf import descriptor_pb2  # noqa: PLC0415
+    from google.protobuf import descriptor_pb2
 
     found = descriptor_pb2.FileDescriptorSet()
     main = KIND_OF_PAYMENT.file
