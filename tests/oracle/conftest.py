@@ -22,7 +22,7 @@ from cluster.layout import prepare, set_first_rules
 from cluster.settings import get_settings
 
 # What a command prints is read as JSON here, so nothing else in this process may write to the same stream.
-from tests.quiet import quiet
+from tests.quiet import quiet  # noqa: F401
 
 WINDOW_MS = 8_000
 KEY_GROUP_RANGES = [(0, 64), (64, 128)]
