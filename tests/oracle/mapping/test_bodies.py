@@ -9,7 +9,7 @@ from uuid import UUID
 
 import fastavro
 import pytest
-from google.protobuf import json_format, message_factory
+from google.protobuf import descriptor_pb2, json_format, message_factory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -444,8 +444,6 @@ def test_protobuf_is_read_as_the_engine_reads_it(fields, damage):
 
 def descriptor_set():
     """The compiled form of PROTO, as `protoc --include_imports` writes it."""
-    from google.protobuf import descriptor_pb2  # noqa: PLC0415
-
     found = descriptor_pb2.FileDescriptorSet()
     main = KIND_OF_PAYMENT.file
     for file in [*main.dependencies, main]:
