@@ -62,6 +62,17 @@ def open_envelope(value: object) -> tuple[str, Mapping[str, object] | None, Mapp
     return operation, (meant if isinstance(meant, Mapping) else row), value
 
 
+def as_meant(value: object) -> object:
+    """A message without this envelope that Connect wrote with its schema: `payload` as the schema means it.
+
+    Its paths stay those that it has (`payload.amt`). Any other value comes back as it is. Raises NotDebeziumError for a
+    decimal that cannot be read.
+    """
+    if type(value) is dict and len(value) == 2 and _has_schema(value) and isinstance(value["schema"], Mapping):
+        return {name: _meant(part, value["schema"]) if name == "payload" else part for name, part in value.items()}
+    return value
+
+
 def row_key(key: bytes | None, format: str) -> str | None:  # noqa: A002 - the word of recon.yaml
     """The text that identifies a row by its Kafka key, None without one.
 

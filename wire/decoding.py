@@ -237,7 +237,7 @@ class Decoder:
         return found
 
     def _plain(self, _messages: Messages, row: int, body: bytes, found: Values) -> None:
-        found.values.append(self._read(body))
+        found.values.append(debezium.as_meant(self._read(body)))
         found.rows.append(row)
 
     def _debezium(self, _messages: Messages, row: int, body: bytes, found: Values) -> None:

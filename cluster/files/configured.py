@@ -21,6 +21,7 @@ from cluster.files.values import looks_rounded
 from schemas.events import SourceSpec, key_group_of
 from schemas.rules import Rulebook, RuleSet
 from sources.config.models import ReconciliationConfig, SourceConfig
+from sources.config.reading import told_apart
 from sources.files import errors
 from sources.files.opening import STDIN, expand, open_file
 from sources.files.options import FileOptions
@@ -79,7 +80,20 @@ def files_of(
         found += [ConfiguredFile(source, path, _options(source, path)) for path in paths]
     if sum(file.path == STDIN for file in found) > 1:
         raise UnusableFileError("standard input is one file, and several sources name it")
+    _refuse_agreement_with_itself(found)
     return found
+
+
+def _refuse_agreement_with_itself(files: Sequence[ConfiguredFile]) -> None:
+    """Refuse one file as the view of two sources, unless each takes other rows of it. Raises UnusableFileError."""
+    taken: dict[Path, list[ConfiguredFile]] = {}
+    for file in files:
+        for other in taken.setdefault(Path(file.path).resolve(), []):
+            if other.source.name != file.source.name and not told_apart(other.source, file.source):
+                raise UnusableFileError(
+                    f"{file.path} is read as {other.source.name} and as {file.source.name}; a file agrees with itself"
+                )
+        taken[Path(file.path).resolve()].append(file)
 
 
 def _expanded(pattern: str) -> list[str]:
@@ -200,7 +214,7 @@ class _Reading:
         self._beside = {"item_id": pl.String(), "fee_minor": pl.Int64()} if reconciliation.totals else {}
         self._numbers = {name: number for number, name in enumerate(reconciliation.sources)}
         self._bases = dict.fromkeys(reconciliation.sources, 0)
-        self._digests: dict[tuple[str, str], str] = {}
+        self._digests: dict[str, dict[str, str]] = {}  # by digest and source, the file
         self._statements: dict[str, dict[StatementKey, tuple[str, str]]] = {}
 
     def read(self, file: ConfiguredFile) -> Iterator[int]:
@@ -209,7 +223,7 @@ class _Reading:
         source = file.source.name
         try:
             with stream_of(file.path) as stream, open_file(stream, label, file.options) as opened:
-                if not self._is_new(source, opened.digest, label):
+                if not self._is_new(file.source, opened.digest, label):
                     return
                 self.warnings.extend(opened.notes)
                 known = self._known_statements(source, opened.statements, label)
@@ -232,13 +246,18 @@ class _Reading:
         except BadPathError as error:
             raise UnusableFileError(f"{label}: source {source}: {error}") from error
 
-    def _is_new(self, source: str, digest: str, label: str) -> bool:
-        """The same file twice is nothing, whatever it is called."""
-        key = source, digest
-        if key in self._digests:
-            self.warnings.append(f"{label} has the content of {self._digests[key]} and was not read again")
+    def _is_new(self, source: SourceConfig, digest: str, label: str) -> bool:
+        """The same file twice is nothing, whatever it is called. As the view of two sources it agrees with itself."""
+        before = self._digests.setdefault(digest, {})
+        if source.name in before:
+            self.warnings.append(f"{label} has the content of {before[source.name]} and was not read again")
             return False
-        self._digests[key] = label
+        for name, other in before.items():
+            if not told_apart(self._reconciliation.sources[name], source):
+                self.warnings.append(
+                    f"{label} of {source.name} has the content of {other} of {name}: it proves nothing"
+                )
+        before[source.name] = label
         return True
 
     def _known_statements(self, source: str, statements: Sequence[Statement], label: str) -> list[StatementKey]:

@@ -423,7 +423,7 @@ def _check_places(found: Found, sources: Mapping[str, SourceConfig]) -> None:
     for source in sources.values():
         place = ("topic", source.topic or "") if not source.is_file else ("path", source.path or "")
         for other in seen.setdefault(place, []) if place[1] else ():
-            if not _told_apart(source, other):
+            if not told_apart(source, other):
                 what = f"sources {other.name} (line {other.line}) and {source.name} both read {place[0]} {place[1]}"
                 mark = Problem(source.line, 1, f"{found.where}.sources.{source.name}", what, _APART)
                 found.reading.problems.append(mark)
@@ -434,13 +434,20 @@ def _check_places(found: Found, sources: Mapping[str, SourceConfig]) -> None:
 _APART: Final = "tell their records apart: where: {path: ..., in: [...]} in both, with no word in common"
 
 
-def _told_apart(one: SourceConfig, other: SourceConfig) -> bool:
+def told_apart(one: SourceConfig, other: SourceConfig) -> bool:
+    """Whether no record can be taken by both of two sources that read one topic or file."""
+    if one.file is not None and other.file is not None:
+        if (one.file.sheet, one.file.array) != (other.file.sheet, other.file.array):
+            return True
+        mine, theirs = one.file.records, other.file.records
+        if mine and theirs and mine.type == theirs.type and not set(mine.data) & set(theirs.data):
+            return True
     if not one.where or not other.where:
         return False
-    for mine in one.where:
-        for theirs in other.where:
-            if mine.value == theirs.value and mine.wanted and theirs.wanted:
-                return not set(mine.words) & set(theirs.words)
+    for condition in one.where:
+        for against in other.where:
+            if condition.value == against.value and condition.wanted and against.wanted:
+                return not set(condition.words) & set(against.words)
     return True
 
 

@@ -285,6 +285,8 @@ def test_up_refuses_a_configuration_that_the_pipeline_would_not_follow(folder, m
     done = recon("up")
     assert done.exit_code == 2
     assert "several reconciliations" in done.stderr
+    (folder / "recon.yaml").write_text(CONFIG.replace("path: a.csv", "path: '-'"))
     named = recon("up", "--reconciliation", "cards")
     assert named.exit_code == 2
-    assert "reads files" in named.stderr
+    assert "reads standard input" in named.stderr
+    assert not (folder / "state").exists()

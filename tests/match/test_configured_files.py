@@ -244,3 +244,30 @@ def test_a_date_cell_is_a_date_whatever_the_texts_beside_it_look_like(reconciled
         "A": "2026-03-01T00:00:00.000Z",
         "B": "2026-03-05T00:00:00.000Z",
     }
+
+
+def test_a_file_as_the_view_of_two_sources_is_refused(reconciled):
+    done = reconciled("path: '*.csv'\nformat: csv", s__csv=f"id,amt,ccy,at\nA,1,,{AT}\n")
+    assert done.exit_code == 2
+    assert "book.csv is read as BOOK and as S; a file agrees with itself" in done.stderr
+
+
+def test_a_copy_of_another_sources_file_is_warned_of(reconciled):
+    fields = FIELDS.replace("{path: ccy, default: EUR}", "{const: EUR}")
+    done = reconciled(CSV, fields=fields, s__csv=f"id,amt,at\nOTHER,1,{AT}\n")
+    assert done.warnings == ["s.csv of S has the content of book.csv of BOOK: it proves nothing"]
+
+
+def test_two_sheets_of_a_workbook_are_two_sources(tmp_path):
+    rows = text_row(1, "id", "amt", "at") + text_row(2, "A", "1", AT)
+    (tmp_path / "both.xlsx").write_bytes(xlsx({"one": rows, "two": rows.replace(">1<", ">2<")}))
+    source = (
+        f"{{path: both.xlsx, format: xlsx, sheet: %s, {FIELDS.replace('{path: ccy, default: EUR}', '{const: EUR}')}}}"
+    )
+    text = "version: 1\nreconciliations:\n  r:\n    sources:\n" + "".join(
+        f"      {name}: {source % name}\n" for name in ("one", "two")
+    )
+    (tmp_path / "recon.yaml").write_text(text)
+    arguments = ["match", "--config", str(tmp_path / "recon.yaml"), "--json", "--rejects", str(tmp_path / "rejects")]
+    done = CliRunner().invoke(build("match"), arguments, catch_exceptions=False)
+    assert json.loads(done.stdout)["breaks"] == {"AMOUNT": 1}

@@ -26,9 +26,10 @@ from google.protobuf import (
 from google.protobuf.message import Message
 
 from schemas.errors import DeadLetterReason, IncompatibleSchemaError, RegistryUnavailableError
+from wire.avro_schema import parse
 from wire.cloudevents import identity
 from wire.debezium import row_key
-from wire.decoding import BareProtobuf, Decoder, FramedProtobuf, JsonEncoding, UnreadableError
+from wire.decoding import BareProtobuf, Decoder, FramedAvro, FramedProtobuf, JsonEncoding, UnreadableError
 from wire.framing import framed, message_indexes, with_indexes
 from wire.json_values import BadJsonError, quoted_names, read_json
 from wire.messages import Messages
@@ -240,6 +241,20 @@ def test_what_connects_schema_says_holds_in_nested_values_too() -> None:
         "until": 2**31 - 1,
         "new": 1,
     }
+
+
+def test_what_connect_writes_without_the_envelope_is_as_its_schema_means_it() -> None:
+    schema = {"type": "struct", "fields": [{**CONNECT_DECIMAL, "field": "amt"}, {**CONNECT_DATE, "field": "due"}]}
+    message = {"schema": schema, "payload": {"amt": "BNI=", "due": 19_782, "id": "BNI="}}
+    plain = {"schema": "A", "payload": {"amt": "BNI="}}
+    values = JSON.decode(batch(*(json.dumps(one).encode() for one in (message, plain, {**message, "x": 1}))))
+    assert values.values == [
+        {"schema": schema, "payload": {"amt": Decimal("12.34"), "due": date(2024, 2, 29), "id": "BNI="}},
+        plain,
+        {**message, "x": 1},
+    ]
+    bad = {"schema": schema, "payload": {"amt": "?"}}
+    assert [reject.row for reject in JSON.decode(batch(json.dumps(bad).encode())).rejects] == [0]
 
 
 @pytest.mark.parametrize(
@@ -561,13 +576,19 @@ def test_a_protobuf_time_that_no_calendar_has_is_malformed_with_and_without_fram
 
 def test_random_bytes_are_values_or_rejects_and_nothing_else() -> None:
     chance = random.Random(5)
-    whole = [payment(**PAYMENT), json.dumps({"op": "c", "after": {"a": [1.5, "x"]}}).encode()]
+    whole = [payment(**PAYMENT), json.dumps({"op": "c", "after": {"a": [1.5, "x"]}}).encode(), b"\x02\x05\x04R1\x02-0"]
+    avro = parse(
+        '{"type": "record", "name": "A", "fields": [{"name": "d", "type": {"type": "bytes", '
+        '"logicalType": "decimal", "precision": 9, "scale": 2}}, {"name": "s", "type": ["null", "string"]},'
+        '{"name": "f", "type": {"type": "array", "items": "float"}}]}'
+    )
     decoders = [
         JSON,
         DEBEZIUM,
         EVENTS,
         Decoder(BareProtobuf(SCHEMA, "Payment")),
         Decoder(FramedProtobuf({7: SCHEMA}.get)),
+        Decoder(FramedAvro({7: avro}.get)),
     ]
     for _ in range(2_000):
         value = bytearray(chance.choice(whole))
