@@ -4,7 +4,7 @@
     all others          after them, each currency by itself, in order of the codes
 
 A number of minor units says nothing beside that of another currency, so what has no rate is never put between others.
-Within a currency equal amounts are ordered by the transaction's id. Worth is compared exactly, as whole multiples of the
+Within a currency equal amounts are ordered by the id. Worth is compared exactly, as whole multiples of the
 largest fraction that all rates are multiples of.
 """
 
