@@ -118,15 +118,16 @@ async def amounts_page(
 
 def _merge(order: WorthOrder, entries: Sequence[Any], rows: int) -> tuple[list[Any], Place | None]:
     """The entries that pass, in order, as far as every walk has come; and how far that is, None when all have ended."""
+    keyed = [((order.key(entry["currency"], entry["amount"]), entry["place"]), entry) for entry in entries]
+    ends = [each for each in keyed if each[0][1] == rows]
+    reach, end = min(ends, key=_first, default=(None, None))
+    good = sorted((each for each in keyed if each[1]["passes"] and (reach is None or each[0] <= reach)), key=_first)
+    place = None if end is None else Place(end["currency"], end["amount"], end["txn_id"])
+    return [entry for _, entry in good], place
 
-    def key(entry: Any) -> tuple[OrderKey, int]:
-        return order.key(entry["currency"], entry["amount"]), entry["place"]
 
-    ends = [entry for entry in entries if entry["place"] == rows]
-    end = min(ends, key=key, default=None)
-    reach = None if end is None else key(end)
-    good = sorted((entry for entry in entries if entry["passes"] and (reach is None or key(entry) <= reach)), key=key)
-    return good, None if end is None else Place(end["currency"], end["amount"], end["txn_id"])
+def _first(each: tuple[tuple[OrderKey, int], Any]) -> tuple[OrderKey, int]:
+    return each[0]
 
 
 async def _whole(connection: Connection, entries: Sequence[Any], join: str, columns: str) -> list[Any]:

@@ -4,11 +4,13 @@
     all others          after them, each currency by itself, in order of the codes
 
 A number of minor units says nothing beside that of another currency, so what has no rate is never put between others.
-Within a currency equal amounts are ordered by the transaction's id. Worth is compared as exact fractions.
+Within a currency equal amounts are ordered by the id. Worth is compared exactly, as whole multiples of the
+largest fraction that all rates are multiples of.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +21,8 @@ from schemas.exchange import ExchangeRates
 BIGINT_MIN = -(2**63)
 BIGINT_MAX = 2**63 - 1
 
-OrderKey = tuple[int, str, Fraction, str]
-"""Segment, the currency that a segment is of (empty where it is of all rated ones), signed worth, currency."""
+OrderKey = tuple[int, str, int, str]
+"""Segment, the currency that a segment is of (empty where it is of all rated ones), signed weight, currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,16 @@ class WorthOrder:
     """The order of amounts, one way or the other; rated currencies come first both ways."""
 
     def __init__(self, rates: ExchangeRates, *, descending: bool) -> None:
-        self._rates = rates
         self.descending = descending
+        worths = {code: worth for code in rates.rates if (worth := rates.worth(code)) is not None}
+        shared = math.lcm(*(worth.denominator for worth in worths.values()))
+        self._weights = {code: worth.numerator * (shared // worth.denominator) for code, worth in worths.items()}
 
     def key(self, currency: str, amount_minor: int) -> OrderKey:
         """Sorts amounts; equal keys are of one currency and amount, and ordered by id."""
-        worth = self._rates.worth(currency)
-        value = Fraction(amount_minor) if worth is None else amount_minor * worth
-        return (0 if worth is not None else 1, "" if worth is not None else currency, self._signed(value), currency)
+        weight = self._weights.get(currency)
+        signed = -amount_minor if self.descending else amount_minor
+        return (1, currency, signed, currency) if weight is None else (0, "", signed * weight, currency)
 
     def starts(self, currencies: Sequence[str], after: Place | None) -> list[Start]:
         """Where to walk on in each currency behind a place; currencies that lie wholly before it are left out."""
@@ -67,16 +71,16 @@ class WorthOrder:
             if currency == after.currency:
                 found.append(Start(currency, after.amount_minor, after.txn_id))
                 continue
-            own, other = self._rates.worth(after.currency), self._rates.worth(currency)
+            own, other = self._weights.get(after.currency), self._weights.get(currency)
             if own is not None and other is not None:
-                found.append(Start(currency, self._beside(after, currency, own / other), ""))
+                found.append(Start(currency, self._beside(after, currency, Fraction(own, other)), ""))
             elif self.key(currency, 0)[:2] > self.key(after.currency, 0)[:2]:
                 found.append(Start(currency, begin, ""))
         return found
 
     def without_rate(self, currencies: Sequence[str]) -> list[str]:
         """The currencies that stand by themselves, in order."""
-        return sorted(currency for currency in currencies if self._rates.worth(currency) is None)
+        return sorted(currency for currency in currencies if currency not in self._weights)
 
     def _beside(self, after: Place, currency: str, ratio: Fraction) -> int:
         """The amount behind which all rows of another rated currency follow the place `after`.
@@ -88,9 +92,6 @@ class WorthOrder:
         equals_follow = currency > after.currency  # rows of the very same worth, if there can be such
         stops_at_floor = same.denominator == 1 and equals_follow != self.descending
         return max(BIGINT_MIN, min(BIGINT_MAX, floor if stops_at_floor else floor + 1))
-
-    def _signed(self, value: Fraction) -> Fraction:
-        return -value if self.descending else value
 
 
 def largest(rates: ExchangeRates, amounts: Sequence[tuple[str, int]], rows: int) -> list[int]:
