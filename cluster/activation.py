@@ -26,6 +26,7 @@ from schemas.events import SOURCES_MAX, SourceSpec
 from schemas.queries import named_queries
 from schemas.rules import CONFIGURED_KEYS, RULES_LEAD_MS, RuleSet
 from sources.config.models import ReconciliationConfig, SourceConfig
+from sources.config.reading import parse
 from wire.protobuf_text import compiled
 from wire.protobuf_values import BadProtobufError
 
@@ -109,6 +110,19 @@ async def sources_in_force(
         return _specs(await connection.fetch(_SQL["sources"]))
     finally:
         await connection.close()
+
+
+async def mapped_sources(connect_kwargs: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the sources of the newest version whose records a mapping reads."""
+    connection = await asyncpg.connect(**connect_kwargs)
+    try:
+        newest = await connection.fetchrow(_SQL["newest"])
+    finally:
+        await connection.close()
+    if newest is None:
+        return frozenset()
+    chosen = parse(newest["body"].encode(), "configuration").reconciliations[newest["reconciliation"]]
+    return frozenset(name for name, source in chosen.sources.items() if not source.is_canonical)
 
 
 async def is_in_force(connect_kwargs: Mapping[str, Any], configuration: Configuration | None) -> bool:

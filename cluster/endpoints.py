@@ -12,12 +12,14 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from schemas.errors import ReconError
-from schemas.events import SourceSpec
+from schemas.events import DEFAULT_SOURCES, SourceSpec
 from schemas.places import ENDPOINTS_FILE
 
 # Ray replaces 127.0.0.1 by the machine's outward address, and then listens on all of them. The switch that keeps it
 # from doing so is named after the systems for which its authors made it.
 RAY_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+SOURCE_NAMES = tuple(source.name for source in DEFAULT_SOURCES)
 
 KafkaRole = Literal["admin", "pipeline", "producer", "reader"]
 RegistryRole = Literal["admin", "pipeline", "producer", "reader"]
@@ -223,11 +225,12 @@ class RayEndpoint(_Frozen):
 
 
 class SourceEndpoint(_Frozen):
-    """A configured source and the topic it writes to."""
+    """A configured source and the topic it writes to. `canonical` is false where a mapping reads its records."""
 
     name: str
     topic: str
     expected: bool
+    canonical: bool = True
 
     def spec(self) -> SourceSpec:
         """The same as the vocabulary's plain value."""
@@ -265,6 +268,15 @@ class Endpoints(_Frozen):
             file.write(self.model_dump_json(indent=2) + "\n")
         draft.replace(path)
         return path
+
+    def refuse_simulation(self) -> None:
+        """Raise ReconError where simulated traffic would be foreign to a source: simulators write recon's own records."""
+        foreign = [source.name for source in self.sources if not source.canonical or source.name not in SOURCE_NAMES]
+        if foreign:
+            raise ReconError(
+                f"the configuration has sources that simulated traffic does not know: {', '.join(foreign)}; "
+                f"simulators write recon's own records of {', '.join(SOURCE_NAMES)}"
+            )
 
     def source_specs(self) -> tuple[SourceSpec, ...]:
         """The configured sources as the vocabulary's plain values, in order of their ids."""

@@ -59,6 +59,7 @@ def chaos(
     if settings.ray_address:
         raise NotOursError("chaos breaks the local stack only, and RECON_RAY_ADDRESS names a cluster")
     endpoints = Endpoints.load(settings.state_dir)
+    endpoints.refuse_simulation()
     steps = plan_faults(chosen, seconds, kinds)
     out = errors if as_json else console
     out.print(styled("seed [bold]{}[/]: {} faults in {} s", chosen, len(steps), f"{seconds:.0f}"), highlight=False)

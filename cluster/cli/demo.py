@@ -60,6 +60,7 @@ def demo(
         stack = open_stack(settings, steps.report, steps.downloads)
         was_up = any(service.state == "up" for service in stack.status())
         endpoints = stack.up(Plan(keycloak=api, api=api))
+    endpoints.refuse_simulation()
     ok = False
     try:
         ok = _bounded(settings, endpoints, rate, seed, seconds) if seconds else _endless(endpoints, rate, seed)

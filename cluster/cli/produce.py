@@ -103,6 +103,7 @@ def produce(
         )
         state_dir = get_settings().state_dir
         endpoints = Endpoints.load(state_dir)
+        endpoints.refuse_simulation()
         connection = Connection.read(state_dir / ENDPOINTS_FILE)
         rules = rules_in_force(endpoints) or RuleSet()
         plan = replace(

@@ -22,7 +22,7 @@ import httpx
 import psutil
 
 from cluster import https
-from cluster.activation import Configuration, activate, has_read, is_in_force, sources_in_force
+from cluster.activation import Configuration, activate, has_read, is_in_force, mapped_sources, sources_in_force
 from cluster.database import run
 from cluster.endpoints import ApiEndpoint, Endpoints, SourceEndpoint, StackNotUpError
 from cluster.settings import PORT_OFFSETS, SourceSetting
@@ -210,7 +210,11 @@ class Stack:
             sources = run(activate(owner, self.configuration, f"cli:{getpass.getuser()}"))
         else:
             sources = run(sources_in_force(owner, endpoints.source_specs()))
-        told = tuple(SourceEndpoint(name=one.name, topic=one.topic, expected=one.expected) for one in sources)
+        mapped = run(mapped_sources(owner))
+        told = tuple(
+            SourceEndpoint(name=one.name, topic=one.topic, expected=one.expected, canonical=one.name not in mapped)
+            for one in sources
+        )
         return endpoints.model_copy(update={"sources": told})
 
     def down(self, *, wipe: bool = False) -> bool:
