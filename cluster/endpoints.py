@@ -270,7 +270,7 @@ class Endpoints(_Frozen):
         return path
 
     def refuse_simulation(self) -> None:
-        """Raise ReconError where simulated traffic would be foreign to a source: simulators write recon's own records."""
+        """Raise ReconError where a source would not know simulated traffic, which is recon's own records."""
         foreign = [source.name for source in self.sources if not source.canonical or source.name not in SOURCE_NAMES]
         if foreign:
             raise ReconError(
