@@ -16,10 +16,10 @@ import polars as pl
 from actors.matching.frames import EVENT_SCHEMA, NO_EVENTS, NO_RESULTS, empty
 from schemas.audit import GENESIS
 from schemas.events import SourceSpec
+from schemas.headers import Headers
 from schemas.rules import RuleSet
 
 TopicPartition = tuple[str, int]
-Headers = Sequence[tuple[str, bytes | None]]
 
 # A whole event as it enters the log: EVENT_SCHEMA and the fields that matching does not need.
 LOG_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -43,6 +43,7 @@ class DeadLetter:
     detail: str
     key: bytes | None
     payload: bytes | None
+    headers: Headers | None = None
 
 
 @dataclass(frozen=True, slots=True)

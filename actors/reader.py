@@ -435,6 +435,7 @@ class PartitionReader:
             detail=reject.detail,
             key=polled.key_of(reject.row),
             payload=polled.values[reject.row],
+            headers=polled.headers_of(reject.row),
         )
 
     def _count(self, sources: npt.NDArray[np.uint8], arrivals_ms: npt.NDArray[np.int64]) -> None:

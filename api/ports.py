@@ -9,6 +9,7 @@ from typing import Protocol
 import polars as pl
 
 from schemas.events import SourceSpec
+from schemas.headers import Headers
 from schemas.rules import RuleSet
 
 # Columns of the events that a judge takes; times are ms since 1970, amounts minor units, source an id, status a number
@@ -40,7 +41,7 @@ class Judge(Protocol):
 class Republisher(Protocol):
     """Appends a record to a topic."""
 
-    async def __call__(self, topic: str, key: bytes | None, payload: bytes) -> tuple[int, int]:
+    async def __call__(self, topic: str, key: bytes | None, payload: bytes, headers: Headers = ()) -> tuple[int, int]:
         """Partition and offset of the new record. Raises UnavailableError when Kafka does not take it."""
         ...
 
@@ -56,7 +57,9 @@ class Refusal:
 class Examiner(Protocol):
     """Judges a record as the pipeline would if it arrived now."""
 
-    async def __call__(self, topic: str, payload: bytes | None) -> Refusal | None:
+    async def __call__(
+        self, topic: str, payload: bytes | None, key: bytes | None = None, headers: Headers = ()
+    ) -> Refusal | None:
         """None when it would be accepted. Raises UnavailableError when that cannot be told now."""
         ...
 

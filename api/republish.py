@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from api.problems import UnavailableError
+from schemas.headers import Headers
 
 DELIVERY_TIMEOUT_MS = 8_000
 
@@ -26,17 +27,21 @@ class KafkaRepublisher:
         }
         self._producer: Producer | None = None
 
-    async def __call__(self, topic: str, key: bytes | None, payload: bytes) -> tuple[int, int]:
+    async def __call__(self, topic: str, key: bytes | None, payload: bytes, headers: Headers = ()) -> tuple[int, int]:
         """Partition and offset of the new record. Raises UnavailableError when Kafka does not take it."""
-        return await asyncio.to_thread(self._send, topic, key, payload)
+        return await asyncio.to_thread(self._send, topic, key, payload, headers)
 
-    def _send(self, topic: str, key: bytes | None, payload: bytes) -> tuple[int, int]:
+    def _send(self, topic: str, key: bytes | None, payload: bytes, headers: Headers) -> tuple[int, int]:
         if self._producer is None:
             self._producer = Producer(self._config)
         outcome: list[tuple[KafkaError | None, Any]] = []
         try:
             self._producer.produce(
-                topic, value=payload, key=key, on_delivery=lambda error, message: outcome.append((error, message))
+                topic,
+                value=payload,
+                key=key,
+                headers=list(headers),
+                on_delivery=lambda error, message: outcome.append((error, message)),
             )
             self._producer.flush(DELIVERY_TIMEOUT_MS / 1_000 + 2)
         except (KafkaException, BufferError) as error:

@@ -19,6 +19,7 @@ from schemas.audit import GENESIS, AuditEntry, chained_row
 from schemas.covered import ROWS, told
 from schemas.errors import TransientError
 from schemas.events import KEY_GROUPS
+from schemas.headers import unpacked_headers
 from schemas.queries import named_queries
 
 AUDIT_CHAIN = "api-cli"  # the service's role may write chains whose name begins with api
@@ -89,10 +90,10 @@ async def find(connection: asyncpg.Connection[asyncpg.Record], letter: LetterId)
 
 
 def read_again(decoder: Decoder, row: asyncpg.Record, now_ms: int) -> Seen | Refused | Skipped:
-    """What the record's bytes are today, judged as if they arrived at `now_ms`. Headers are not kept."""
+    """What the record is today, judged as if it arrived at `now_ms`."""
     place = row["topic"], row["kafka_partition"], row["kafka_offset"]
     try:
-        return decoder.decode(*place, now_ms, row["payload"], row["key"])
+        return decoder.decode(*place, now_ms, row["payload"], row["key"], unpacked_headers(row["headers"]))
     except (Refused, Skipped) as verdict:
         return verdict
 
@@ -128,7 +129,7 @@ async def replay(
         )
         if changed is None:
             return Replayed(str(letter), replayed=False, explanation="somebody else changed it just now")
-        partition, offset = await asyncio.to_thread(publish, producer, letter.topic, row["key"], row["payload"])
+        partition, offset = await asyncio.to_thread(publish, producer, letter.topic, row)
         details = {
             "client": "cli",
             "txn_id": found.txn_id,
@@ -151,10 +152,16 @@ async def append_audit(connection: asyncpg.Connection[asyncpg.Record], entry: Au
     await connection.execute(_SQL["move_head"], AUDIT_CHAIN, seq, row[-1])
 
 
-def publish(producer: Producer, topic: str, key: bytes | None, payload: bytes) -> tuple[int, int]:
-    """Partition and offset of the appended record. Raises NotDeliveredError."""
+def publish(producer: Producer, topic: str, row: asyncpg.Record) -> tuple[int, int]:
+    """Partition and offset of the appended record: the letter's bytes, key and headers. Raises NotDeliveredError."""
     outcome: list[tuple[KafkaError | None, Message]] = []
-    producer.produce(topic, value=payload, key=key, on_delivery=lambda error, message: outcome.append((error, message)))
+    producer.produce(
+        topic,
+        value=row["payload"],
+        key=row["key"],
+        headers=[*unpacked_headers(row["headers"])],
+        on_delivery=lambda error, message: outcome.append((error, message)),
+    )
     producer.flush(DELIVERY_TIMEOUT_S)
     if not outcome or outcome[0][0] is not None:
         raise NotDeliveredError(f"{topic}: {outcome[0][0] if outcome else 'no acknowledgement'}")

@@ -10,7 +10,7 @@ order by arrival desc, topic desc, kafka_partition desc, kafka_offset desc limit
 
 -- name: one
 -- By its place in the log: one probe in each key group.
-select key_group, topic, kafka_partition, kafka_offset, arrival, reason, detail, key, payload,
+select key_group, topic, kafka_partition, kafka_offset, arrival, reason, detail, key, payload, headers,
        coalesce(length(payload), 0) as size_bytes, state, state_changed_at, state_changed_by
 from dead_letters
 where key_group = any ($1::smallint[]) and topic = $2 and kafka_partition = $3 and kafka_offset = $4

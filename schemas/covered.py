@@ -105,6 +105,7 @@ COVERED: Final[Mapping[str, Covered]] = {
             time="arrival state_changed_at",
             text="detail",
             byte="key payload",
+            json_="headers",
         ),
     ),
     "redeliveries": Covered(("key_group", "seq"), _columns("key_group seq txn_id", time="arrival")),

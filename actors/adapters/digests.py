@@ -27,6 +27,7 @@ from actors.adapters.copying import encode, result_rows
 from actors.ports import DeadLetter, Flush
 from schemas.audit import AuditEntry
 from schemas.covered import ROWS, ROWS_MAX, told
+from schemas.headers import packed_headers
 
 _HEADER_BYTES: Final = 19  # signature, flags, length of the extension
 _TRAILER_BYTES: Final = 2
@@ -106,6 +107,7 @@ def letter_row(letter: DeadLetter) -> dict[str, Any]:
         "detail": letter.detail.replace("\0", "\\0"),
         "key": letter.key,
         "payload": letter.payload,
+        "headers": packed_headers(letter.headers),
     }
 
 

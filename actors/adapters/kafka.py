@@ -21,8 +21,9 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from actors.ports import Headers, Incarnation, Polled, TopicPartition
+from actors.ports import Incarnation, Polled, TopicPartition
 from schemas.errors import KafkaUnavailableError, LostRecordsError
+from schemas.headers import Headers
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ order by arrival desc, topic desc, kafka_partition desc, kafka_offset desc limit
 
 -- name: one
 -- By topic, partition and offset: one probe in each key group.
-select d.key_group, d.topic, d.kafka_partition, d.kafka_offset, d.arrival, d.reason, d.detail, d.key, d.payload,
+select d.key_group, d.topic, d.kafka_partition, d.kafka_offset, d.arrival, d.reason, d.detail, d.key, d.payload, d.headers,
        coalesce(length(d.payload), 0) as size_bytes, d.state, d.state_changed_at, d.state_changed_by
 from dead_letters d
 where d.key_group = any($1::smallint[]) and d.topic = $2 and d.kafka_partition = $3 and d.kafka_offset = $4

@@ -14,6 +14,7 @@ from api.queries import queries
 from api.times import from_micros, micros, millis, millis_or_none
 from schemas.covered import ROWS, told
 from schemas.events import KEY_GROUPS, key_group_of_position
+from schemas.headers import unpacked_headers
 
 if TYPE_CHECKING:
     from api.ports import Refusal
@@ -93,7 +94,7 @@ class DeadLetterStore:
         """Why the pipeline would refuse it today. Raises UnavailableError when that cannot be told."""
         if self._ports.examine is None:
             raise UnavailableError("The schema registry is not configured here.")
-        return await self._ports.examine(row["topic"], row["payload"])
+        return await self._ports.examine(row["topic"], row["payload"], row["key"], unpacked_headers(row["headers"]))
 
     async def replay(self, letter_id: str, caller: Caller) -> ReplayResult:
         """Append the same bytes to the same topic, if they are an acceptable event by now.
@@ -115,7 +116,9 @@ class DeadLetterStore:
             row = await self._one(connection, letter_id)
             changed = await self._change(connection, row, "replayed", caller, ["new", "dismissed"])
             topic = row["topic"]
-            partition, offset = await republish(topic, row["key"], row["payload"] or b"")
+            partition, offset = await republish(
+                topic, row["key"], row["payload"] or b"", unpacked_headers(row["headers"])
+            )
             details = {"partition": partition, "offset": offset, ROWS: _told(changed)}
             await self._audit.append(
                 connection, [audit_entry(caller, "dead_letter.replay", "dead_letter", letter_id, details)]
