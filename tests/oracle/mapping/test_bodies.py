@@ -266,7 +266,7 @@ def avro_body(record):
     return out.getvalue()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(record=AVRO_RECORD, inner=AVRO_RECORD, cut=st.integers(0, 200))
 def test_avro_is_read_as_the_engine_reads_it(record, inner, cut):
     body = avro_body({**record, "next": inner})
@@ -424,7 +424,7 @@ def payment(**fields):
     return json_format.ParseDict(fields, message_factory.GetMessageClass(KIND_OF_PAYMENT)()).SerializeToString()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(fields=PAYMENT, damage=st.binary(max_size=3))
 def test_protobuf_is_read_as_the_engine_reads_it(fields, damage):
     engine = ProtobufSchema(DESCRIPTORS).message_named("bank.Payment")
