@@ -158,24 +158,24 @@ select name, topic, expected from sources order by source_id
 -- name: events_of
 -- Events by their places in the log of one key group.
 select e.seq, e.txn_id, e.source, e.event_id, e.amount_minor, e.currency, e.status, e.event_time_ms, e.arrival_ms,
-       e.kafka_partition, e.kafka_offset
+       e.kafka_partition, e.kafka_offset, e.attributes
 from event_blocks b
 cross join lateral unnest(b.seq, b.txn_id, b.source, b.event_id, b.amount_minor, b.currency, b.status, b.event_time_ms,
-                          b.arrival_ms, b.kafka_partition, b.kafka_offset)
+                          b.arrival_ms, b.kafka_partition, b.kafka_offset, b.attributes)
     as e (seq, txn_id, source, event_id, amount_minor, currency, status, event_time_ms, arrival_ms, kafka_partition,
-          kafka_offset)
+          kafka_offset, attributes)
 where b.key_group = $1::smallint and e.seq = any ($2::bigint[])
   and exists (select from unnest($2::bigint[]) as w (seq) where w.seq between b.seq_from and b.seq_to)
 
 -- name: events_named
 -- Every event of one transaction, by a walk over its key group.
 select e.seq, e.txn_id, e.source, e.event_id, e.amount_minor, e.currency, e.status, e.event_time_ms, e.arrival_ms,
-       e.kafka_partition, e.kafka_offset
+       e.kafka_partition, e.kafka_offset, e.attributes
 from event_blocks b
 cross join lateral unnest(b.seq, b.txn_id, b.source, b.event_id, b.amount_minor, b.currency, b.status, b.event_time_ms,
-                          b.arrival_ms, b.kafka_partition, b.kafka_offset)
+                          b.arrival_ms, b.kafka_partition, b.kafka_offset, b.attributes)
     as e (seq, txn_id, source, event_id, amount_minor, currency, status, event_time_ms, arrival_ms, kafka_partition,
-          kafka_offset)
+          kafka_offset, attributes)
 where b.key_group = $1::smallint and e.txn_id = $2
 
 -- name: newest

@@ -227,6 +227,7 @@ def _seen(row: asyncpg.Record) -> Seen:
         arrival=row["arrival_ms"],
         partition=row["kafka_partition"],
         offset=row["kafka_offset"],
+        attributes=json.loads(row["attributes"]) if row["attributes"] else {},
         stored_seq=row["seq"],
     )
 

@@ -45,6 +45,10 @@ STEPS: Final[Mapping[str, Mapping[str, Step]]] = {
         "rules.activate": _step("state effective_from activated_by", actors="activated_by"),
         "rules.discard": _step("state"),
     },
+    "ingested_files": {
+        "file.writing": _step("name statements log_offset began_at ingested_by"),
+        "file.done": _step("state rows rejected done_at"),
+    },
     "incidents": {"incident.closed": _step("closed_at")},
 }
 # Columns that the database sets with every change.

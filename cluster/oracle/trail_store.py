@@ -34,7 +34,8 @@ DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 # Details of a flush that its checks need.
 _KEPT: Final = (
-    *("key_group_from", "key_group_to", "seq_from", "seq_to", "events", "blocks_sha256", "raw_sha256"),
+    *("key_group_from", "key_group_to", "seq_from", "seq_to", "events", "events_sha256"),
+    *("blocks_sha256", "raw_sha256"),
     *("final", "results_sha256", "overwriting", "overwriting_sha256"),
 )
 

@@ -6,6 +6,9 @@ There is no Kafka here: events are given to the shards as a reader would. Times 
 from __future__ import annotations
 
 import secrets
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import asyncpg
 
@@ -21,6 +24,8 @@ from api.options import ApiOptions, PublicConfig, TokenOptions
 from api.services import Ports, Services
 from api.watch import IncidentWatch
 from cluster import log_topics
+from cluster.activation import Configuration, activate
+from cluster.ingestion import Ingestion
 from cluster.layout import prepare, set_first_rules
 from schemas.events import DEFAULT_SOURCES, key_group_of, key_group_of_position
 from tests.actors.workbench import A0, PATIENCE_S, Clock, event, sent_frame
@@ -198,6 +203,30 @@ async def desk(services):
     await incidents._set("break_burst", "all", False, "")
 
 
+async def set_up(endpoints):
+    """What operators do: sources from a file, as they are, and rows of a file in the log."""
+    owner = endpoints.postgres.connect_kwargs("owner")
+    await activate(owner, configuration(*DEFAULT_SOURCES))
+    connection = await asyncpg.connect(**owner)
+    try:
+        ingestion = Ingestion(owner, {}, {}, "payments", SimpleNamespace(name="BANK"), "cli:adam")
+        ingestion._connection = connection
+        await ingestion._note("begin", "BANK", "d1", "may.csv", '[{"account": "A"}]', 0, "cli:adam")
+        await ingestion._note("done", "BANK", "d1", 20, 1)
+        await ingestion._note("begin", "BANK", "d2", "june.csv", "[]", 22, "cli:adam")
+    finally:
+        await connection.close()
+
+
+def configuration(*sources):
+    """A file with these canonical sources."""
+    lines = [f"      {source.name}: {{topic: {source.topic}, format: avro}}\n" for source in sources]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recon.yaml"
+        path.write_text(f"version: 1\nreconciliations:\n  payments:\n    sources:\n{''.join(lines)}", encoding="utf-8")
+        return Configuration.load(path)
+
+
 async def services_on(endpoints):
     """The service's parts on this database; Kafka is a list, and every record is acceptable by now."""
 
@@ -245,6 +274,7 @@ async def fill(endpoints):
             await desk(services)
         finally:
             await services.stop()
+        await set_up(endpoints)
         second_traffic(ledger)
     finally:
         ledger.stop()

@@ -289,6 +289,12 @@ CHANGES = [
     of_row("sources", "source_id = 2", "source_id=2", "name", "'PHONE'"),
     of_row("sources", "source_id = 2", "source_id=2", "expected", "false"),
     gone("sources", "source_id = 2", "source_id=2"),
+    of_row("configurations", "version = 1", "version=1", "body", "body || ' '"),
+    of_row("configurations", "version = 1", "version=1", "effective_from", "effective_from - interval '1 day'"),
+    gone("configurations", "version = 1", "version=1"),
+    of_row("ingested_files", "digest = 'd1'", "digest=d1", "rows", "19"),
+    of_row("ingested_files", "digest = 'd1'", "digest=d1", "statements", "'[]'"),
+    gone("ingested_files", "digest = 'd2'", "digest=d2"),
     of_row("people", "username = 'anna'", "username=anna", "role", "'admin'"),
     of_row("people", "username = 'anna'", "username=anna", "subject", "'other'"),
     gone("people", "username = 'arno'", "username=arno"),
@@ -316,7 +322,7 @@ CHANGES = [
 GUARDED = (
     *("audit_logs", "audit_heads", "checkpoints", "event_blocks", "redeliveries", "results", "result_history"),
     *("dead_letters", "exceptions", "exception_history", "exception_comments", "rule_sets", "sources", "people"),
-    *("incidents", "log_topics"),
+    *("incidents", "log_topics", "configurations", "ingested_files"),
 )
 
 

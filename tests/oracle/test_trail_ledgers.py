@@ -13,13 +13,24 @@ from actors.adapters import digests, postgres
 from actors.adapters.postgres import PostgresLedger
 from api.models.exceptions import ExceptionAction
 from cluster import baseline, migrate, retention
+from cluster.activation import activate
 from cluster.layout import split_key_groups
 from cluster.oracle.trail import check_trail
 from cluster.stack.postgres import create_database, drop_database
-from schemas.events import DEFAULT_SOURCES, key_group_of
+from schemas.events import DEFAULT_SOURCES, SourceSpec, key_group_of
 from tests.actors.workbench import event
 from tests.conftest import run_sync
-from tests.oracle.small_ledger import ANNA, ARNO, SmallLedger, begin, desk, first_traffic, services_on, three
+from tests.oracle.small_ledger import (
+    ANNA,
+    ARNO,
+    SmallLedger,
+    begin,
+    configuration,
+    desk,
+    first_traffic,
+    services_on,
+    three,
+)
 
 pytestmark = pytest.mark.stack
 
@@ -250,6 +261,20 @@ def test_a_ledger_of_an_older_version_is_covered_from_its_migration_on(old_endpo
         assert any(named in fault for fault in said), (statement, said)
         sql(old_endpoints, undo)
     assert faults(old_endpoints) == []
+
+
+def test_sources_and_rules_of_a_configuration_are_told(endpoints):
+    ledger = run_sync(begin(endpoints))
+    ledger.stop()
+    assert faults(endpoints) == []
+    owner = endpoints.postgres.connect_kwargs("owner")
+    run_sync(activate(owner, configuration(SourceSpec("BANK", "bank_t"), SourceSpec("SHOP", "shop_t"))))
+    assert faults(endpoints) == []
+    run_sync(activate(owner, configuration(SourceSpec("SHOP", "shop_t"), SourceSpec("BOX", "box_t"))))
+    assert faults(endpoints) == []
+    assert report_of(endpoints).covered_rows["sources"] == 6
+    sql(endpoints, "update sources set expected = true where name = 'BANK'")
+    assert ["field expected" in fault for fault in faults(endpoints)] == [True]
 
 
 def test_a_forged_proposal_is_not_made_good_by_an_honest_approval(endpoints):
