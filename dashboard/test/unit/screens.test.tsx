@@ -346,6 +346,39 @@ describe("the grid", () => {
     expect(onSort).toHaveBeenCalledWith("name");
   });
 
+  test("as cards, it is ordered by a choice instead of its headings", async () => {
+    vi.spyOn(window, "matchMedia").mockImplementation(
+      (media) =>
+        ({
+          matches: true,
+          media,
+          addEventListener: () => undefined,
+          removeEventListener: () => undefined,
+        }) as unknown as MediaQueryList,
+    );
+    const onSort = vi.fn();
+    await show(
+      <Grid
+        label="Items"
+        rows={items}
+        columns={columns}
+        rowId={rowId}
+        card={(item) => item.id}
+        sort="-name"
+        onSort={onSort}
+      />,
+    );
+    const order = await screen.findByRole("combobox", { name: "Order" });
+    expect(
+      within(order)
+        .getAllByRole("option")
+        .map((each) => each.textContent),
+    ).toEqual(["Name, descending", "Name, ascending"]);
+    await userEvent.selectOptions(order, "name");
+    expect(onSort).toHaveBeenCalledWith("name");
+    vi.restoreAllMocks();
+  });
+
   test("j and k go through the rows, Enter opens, and typing in a field does nothing of it", async () => {
     const onActive = vi.fn();
     const onOpen = vi.fn();
