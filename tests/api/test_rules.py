@@ -52,6 +52,9 @@ INVALID: dict[str, dict[str, Any]] = {
     "no sources": {"expected_sources": []},
     "an unknown field": {"windw_ms": 1},
     "an unknown severity": {"severities": {"kinds": {"AMOUNT": "awful"}}},
+    "a tolerance in pence": {"tolerances": {"GBX": {"absolute_minor": 1}}},
+    "severities in pence": {"severities": {"amounts": {"GBX": {"high_minor": 1, "critical_minor": 2}}}},
+    "a second person in pence": {"severities": {"second_person_above_minor": {"GBX": 1}}},
 }
 
 
@@ -59,7 +62,10 @@ INVALID: dict[str, dict[str, Any]] = {
 def test_rules_that_could_not_be_applied_are_refused(body: dict[str, Any], as_user: User) -> None:
     answer = as_user("adam").post("/rules", json={"body": body})
     assert answer.status_code == 422, answer.text
-    assert answer.json()["errors"]
+    errors = answer.json()["errors"]
+    assert errors
+    if "GBX" in str(body):
+        assert [error["problem"] for error in errors] == ["'GBX' is no currency of ISO 4217: write the amount in GBP"]
 
 
 def test_activation_takes_a_second_person_and_some_lead(as_user: User) -> None:

@@ -87,7 +87,7 @@ export const queries = {
     queryOptions({
       queryKey: ["transactions", "count", query],
       queryFn: ({ signal }) => take(api.GET("/api/v1/transactions/count", { params: { query }, signal })),
-      refetchInterval: 15_000,
+      refetchInterval: ({ state }) => (state.data?.relation === "at_least" ? 60_000 : 15_000), // a long count is dear
       placeholderData: keepPreviousData,
     }),
 

@@ -21,6 +21,8 @@ export const TAPE_ROWS_MAX = 5_000;
 export class Tape {
   private view: TapeView = { rows: [], waiting: 0, held: false };
   private queue: TapeRow[] = [];
+  /** What was decided up to here was cleared away by hand, and what is stored does not bring it back. */
+  private clearedTo = Number.NEGATIVE_INFINITY;
   private readonly listeners = new Set<() => void>();
 
   constructor(private readonly rowsMax = TAPE_ROWS_MAX) {}
@@ -62,7 +64,9 @@ export class Tape {
   /** Takes in what is stored, at the beginning and after a gap; keeps what the feed brought. While held it waits, too. */
   seed(results: readonly LiveResult[], seenAt: number): void {
     const known = new Set([...this.view.rows, ...this.queue].map((row) => row.txn_id));
-    const fresh = results.filter((row) => !known.has(row.txn_id)).map((row) => ({ ...row, seenAt }));
+    const fresh = results
+      .filter((row) => !known.has(row.txn_id) && row.decided_at > this.clearedTo)
+      .map((row) => ({ ...row, seenAt }));
     const merged = (rows: readonly TapeRow[]) =>
       [...rows, ...fresh].sort((a, b) => b.decided_at - a.decided_at).slice(0, this.rowsMax);
     if (this.view.held && this.view.rows.length > 0) {
@@ -87,6 +91,8 @@ export class Tape {
   }
 
   clear(): void {
+    for (const row of [...this.view.rows, ...this.queue])
+      this.clearedTo = Math.max(this.clearedTo, row.decided_at);
     this.queue = [];
     this.publish({ ...this.view, rows: [], waiting: 0 });
   }

@@ -86,6 +86,17 @@ describe("coalescing", () => {
 });
 
 describe("the tape", () => {
+  test("that was cleared stays so when what is stored is read again", () => {
+    const tape = new Tape();
+    tape.add([result("a", { decided_at: 10 }), result("b", { decided_at: 20 })], 1);
+    tape.clear();
+    tape.seed(
+      [result("c", { decided_at: 30 }), result("b", { decided_at: 20 }), result("a", { decided_at: 10 })],
+      2,
+    );
+    expect(tape.snapshot().rows.map((row) => row.txn_id)).toEqual(["c"]);
+  });
+
   test("puts new mismatches on top and leaves matches out", () => {
     const tape = new Tape();
     tape.add([result("a"), result("b", { verdict: "MATCHED", breaks: [] }), result("c")], 1);

@@ -17,8 +17,10 @@ import { session } from "@/auth/session";
 import { DeskPanel } from "@/features/exceptions/DeskPanel";
 import { Difference } from "@/features/exceptions/Difference";
 import { Ageing } from "@/features/overview/Ageing";
+import { NeedsYou } from "@/features/overview/NeedsYou";
 import { LegCell } from "@/features/transactions/LegCell";
 import { useTriage } from "@/lib/useKeys";
+import { OrderNote } from "@/ui/grid/Filling";
 import { Grid } from "@/ui/grid/Grid";
 import { LegGlyph, VerdictMark } from "@/ui/marks";
 import { exceptionDetail, makeWorld, summary } from "../mock/data";
@@ -248,6 +250,61 @@ test("the ageing of exceptions keeps each currency to its own column", async () 
   expect(cells).toEqual(["WaitingExceptionsEURJPY", "under 1 hour212,345.005,000", "under 1 day11.00none"]);
 });
 
+describe("how amounts were put in order", () => {
+  const order = (base_currency: string | null, currencies: number, without_rate: string[]) => ({
+    base_currency,
+    currencies,
+    without_rate,
+  });
+  test.each([
+    [order("EUR", 3, []), "By worth in EUR"],
+    [order("EUR", 3, ["ISK", "KWD"]), "By worth in EUR; no rate for ISK, KWD: last, each by itself"],
+    [order(null, 2, ["EUR", "USD"]), "No exchange rates are set: one currency after another"],
+    [order("EUR", 2, ["ISK", "KWD"]), "No rates for these: one currency after another"],
+    [order(null, 1, ["EUR"]), ""],
+    [null, ""],
+  ])("%o", async (given, text) => {
+    await show(
+      <p data-testid="note">
+        <OrderNote order={given} />
+      </p>,
+    );
+    expect((await screen.findByTestId("note")).textContent).toBe(text);
+  });
+
+  test("the overview shows the gravest where the largest cannot be told", async () => {
+    const page = (ids: string[], without_rate: string[]) => ({
+      pages: [
+        {
+          items: ids.map((id) => ({ ...world.desk[0], txn_id: id })),
+          next_cursor: null,
+          searched_to: null,
+          amount_order: order(null, 2, without_rate),
+        },
+      ],
+      pageParams: [null],
+    });
+    await show(<NeedsYou />, (client) => {
+      client.setQueryData(queries.me().queryKey, me("viewer", []));
+      client.setQueryData(queries.buckets().queryKey, {
+        open: { value: 2, relation: "exact", at_most: null },
+        assigned: 0,
+        in_review: 0,
+        resolved: 0,
+        mine: 0,
+        awaiting_me: 0,
+      });
+      const largest = queries.exceptions({ bucket: "open", sort: "-amount_minor" }).queryKey;
+      const gravest = queries.exceptions({ bucket: "open", severity: "critical" }).queryKey;
+      client.setQueryData(largest, page(["largest-in-aed"], ["AED", "EUR"]) as never);
+      client.setQueryData(gravest, page(["gravest"], []) as never);
+    });
+    expect(await screen.findByText("Critical and open, newest first")).toBeInTheDocument();
+    expect(screen.getByText("gravest")).toBeInTheDocument();
+    expect(screen.queryByText("largest-in-aed")).toBeNull();
+  });
+});
+
 describe("the grid", () => {
   interface Item {
     id: string;
@@ -287,6 +344,39 @@ describe("the grid", () => {
     expect(screen.queryByRole("columnheader", { name: "More" })).toBeNull();
     await userEvent.click(screen.getByRole("button", { name: "Name" }));
     expect(onSort).toHaveBeenCalledWith("name");
+  });
+
+  test("as cards, it is ordered by a choice instead of its headings", async () => {
+    vi.spyOn(window, "matchMedia").mockImplementation(
+      (media) =>
+        ({
+          matches: true,
+          media,
+          addEventListener: () => undefined,
+          removeEventListener: () => undefined,
+        }) as unknown as MediaQueryList,
+    );
+    const onSort = vi.fn();
+    await show(
+      <Grid
+        label="Items"
+        rows={items}
+        columns={columns}
+        rowId={rowId}
+        card={(item) => item.id}
+        sort="-name"
+        onSort={onSort}
+      />,
+    );
+    const order = await screen.findByRole("combobox", { name: "Order" });
+    expect(
+      within(order)
+        .getAllByRole("option")
+        .map((each) => each.textContent),
+    ).toEqual(["Name, descending", "Name, ascending"]);
+    await userEvent.selectOptions(order, "name");
+    expect(onSort).toHaveBeenCalledWith("name");
+    vi.restoreAllMocks();
   });
 
   test("j and k go through the rows, Enter opens, and typing in a field does nothing of it", async () => {

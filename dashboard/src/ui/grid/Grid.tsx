@@ -18,6 +18,7 @@ import { cx } from "@/lib/cx";
 import { keepPlace, placeOf } from "@/lib/places";
 import { useNarrow } from "@/lib/useNarrow";
 import { useWidth } from "../chart/useWidth";
+import { Select } from "../Field";
 import { Icon } from "../Icon";
 import { fitting, type GridColumn, leastWidths, tracks } from "./columns";
 import s from "./Grid.module.css";
@@ -161,6 +162,7 @@ export function Grid<T extends object>(props: GridProps<T>) {
 
   return (
     <div className={s.frame} ref={frame}>
+      {narrow && props.onSort && <CardOrder columns={shown} sort={props.sort} onSort={props.onSort} />}
       <div
         ref={scroller}
         className={s.scroller}
@@ -265,6 +267,36 @@ function useWidths<T>(
 /** A width as it would be at the usual size of type: with larger type less fits. */
 function rootPx(px: number): number {
   return (px * 16) / Number.parseFloat(getComputedStyle(document.documentElement).fontSize || "16");
+}
+
+/** Cards have no headings to order by. */
+function CardOrder<T>({
+  columns,
+  sort,
+  onSort,
+}: {
+  columns: readonly GridColumn<T>[];
+  sort: string | undefined;
+  onSort: (sort: string) => void;
+}) {
+  const orders = columns.flatMap((column) =>
+    (column.sorts ?? []).map((each) => ({
+      id: each,
+      label: `${column.header}, ${each.startsWith("-") ? "descending" : "ascending"}`,
+    })),
+  );
+  if (orders.length < 2 || !orders.some(({ id }) => id === sort)) return null;
+  return (
+    <div className={s.cardOrder}>
+      <Select aria-label="Order" value={sort} onChange={(event) => onSort(event.target.value)}>
+        {orders.map(({ id, label }) => (
+          <option key={id} value={id}>
+            {label}
+          </option>
+        ))}
+      </Select>
+    </div>
+  );
 }
 
 function HeadCell<T>({
