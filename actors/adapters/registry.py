@@ -47,8 +47,12 @@ class RegistryLookup(Generic[_T]):
         read: Callable[[int, Registered], _T],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`client_config` is SchemaRegistryClient's. `read` raises IncompatibleSchemaError."""
-        self._client = SchemaRegistryClient(dict(client_config))
+        """`client_config` is SchemaRegistryClient's, of which one is made when first used.
+
+        `read` raises IncompatibleSchemaError.
+        """
+        self._config = dict(client_config)
+        self._made: SchemaRegistryClient | None = None
         self._read = read
         self._known: dict[int, _T | IncompatibleSchemaError] = {}
         self._unknown_until: dict[int, float] = {}
@@ -79,7 +83,14 @@ class RegistryLookup(Generic[_T]):
 
     def close(self) -> None:
         """Let the connection go; the cache is of no use afterwards."""
-        self._client.close()
+        if self._made is not None:
+            self._made.close()
+
+    @property
+    def _client(self) -> SchemaRegistryClient:
+        if self._made is None:
+            self._made = SchemaRegistryClient(self._config)
+        return self._made
 
     def _ask(self, schema_id: int) -> Registered | None:
         """What is registered, None when the id is not. Raises RegistryUnavailableError."""

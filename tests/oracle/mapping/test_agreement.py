@@ -221,7 +221,16 @@ ANY = st.one_of(
 PATHS = st.sampled_from(
     ["a", "b", "c.a", "c.k.a[0]", "c[0]", "c[1]", "c", "$key", "$headers.h", "$topic", "$timestamp", "z"]
 )
-REGEXES = ["([0-9]+)", "^(.*)$", "([a-zA-Z]+)[0-9]", "x(y)?", "(?i)a(b+)c", r"(\S+)$", "^.(..)", "([a-z0-9]+)[^a-z0-9]+(?:[a-z0-9]+)"]
+REGEXES = [
+    "([0-9]+)",
+    "^(.*)$",
+    "([a-zA-Z]+)[0-9]",
+    "x(y)?",
+    "(?i)a(b+)c",
+    r"(\S+)$",
+    "^.(..)",
+    "([a-z0-9]+)[^a-z0-9]+(?:[a-z0-9]+)",
+]
 TEXT = st.fixed_dictionaries(
     {},
     optional={
