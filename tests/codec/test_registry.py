@@ -145,7 +145,9 @@ def test_a_reference_that_cannot_be_had_now_says_nothing_of_the_record(server):
 
 
 def test_closing_the_cache_closes_the_client(server):
+    server.answers[1] = schema_text()
     cache = SchemaCache({})
+    cache(1)
     assert not server.closed
     cache.close()
     assert server.closed
