@@ -120,7 +120,8 @@ def _print(report: Report, planted: Findings | None, show: int) -> None:
     for name, count, values in rows:
         table.add_row(name, f"{count:,}", "" if values is None else f"{values:,}")
     console.print(
-        f"{report.log_records:,} records in the log, {report.set_aside:,} of them to be set aside; "
+        f"{report.log_records:,} records in the log, {report.set_aside:,} of them to be set aside, "
+        f"{report.skipped:,} to be skipped; "
         f"{report.elapsed_s:.1f} s, compared {report.rounds} time(s)",
         highlight=False,
     )

@@ -201,6 +201,16 @@ def test_a_source_without_a_number_in_the_ledger_is_an_error():
         Decoder(lambda _: None, [], [version_of({"S": JSON})])
 
 
+def test_a_key_that_is_an_unlisted_word_is_refused_in_its_field_s_turn():
+    attributes = {"m": {"path": "m", "values": {"X": "x"}, "otherwise": "reject"}}
+    source = {**JSON, "fields": {**FIELDS, "attributes": attributes}}
+    decoder = decoder_of({"S": source}, key=["attributes.m", "txn_id"])
+    assert judged(decoder, {**RECORD, "m": "x"}).txn_id == "X"
+    assert judged(decoder, RECORD).txn_id == "T1"
+    assert judged(decoder, {**RECORD, "m": "y"}) is DeadLetterReason.BAD_ID
+    assert judged(decoder, {**RECORD, "m": "y", "amt": "x"}) is DeadLetterReason.BAD_AMOUNT
+
+
 # --- recon's own events under a configuration
 
 CANONICAL = {

@@ -135,7 +135,7 @@ class Bodies:
                     identity, tree = envelopes.cloud_event(record, self._read)
                     return Opened(tree, identity)
                 case _:
-                    return Opened(self._read(record.value))
+                    return Opened(envelopes.as_meant(self._read(record.value)))
         except (NoEnvelope, NotJson, NotAvro, NotProtobuf, NoMeaning) as error:
             raise Refused(DeadLetterReason.MALFORMED, str(error)) from error
 

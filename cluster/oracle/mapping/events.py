@@ -48,14 +48,7 @@ class Event:
 def fits(source: Source, record: LogRecord, opened: Opened) -> bool:
     """Whether all conditions of a source hold of a record."""
     message = Message(record, opened.tree)
-    return all(_holds(message, one.value, one.words) == one.wanted for one in source.where)
-
-
-def _holds(message: Message, value: Value, words: tuple[str, ...]) -> bool:
-    try:
-        return texts.read(message, value).text in words
-    except Unlisted:
-        return False
+    return all((_text_or_default(message, one.value) in one.words) == one.wanted for one in source.where)
 
 
 def make(source: Source, fields: Fields, key: tuple[str, ...], record: LogRecord, opened: Opened) -> Event:
@@ -98,12 +91,22 @@ def match_key(message: Message, fields: Fields, key: tuple[str, ...]) -> str:
     # Also where it joins nothing: a word that is in no list sets the record aside.
     _text(message, "txn_id", fields.txn_id)
     for name in [name for name in key if mapped.get(name) is not None] or ["txn_id"]:
-        text = _text(message, name, mapped[name])
+        text = _text_or_default(message, mapped[name])
         if text is not None:
             if not text.strip(texts.BLANKS):  # it would join all records that have nothing there
                 raise Refused(DeadLetterReason.BAD_ID, "key is blank")
             return _checked("key", text)
     raise Refused(DeadLetterReason.BAD_ID, f"{' and '.join(key)} empty")
+
+
+def _text_or_default(message: Message, value: Value | None) -> str | None:
+    """A value that only decides something: a word in no list is as good as none. A field refuses it in its own turn."""
+    if value is None:
+        return None
+    try:
+        return texts.read(message, value).text
+    except Unlisted:
+        return value.default
 
 
 def _told_event_id(message: Message, fields: Fields) -> str | None:

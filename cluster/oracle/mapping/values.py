@@ -25,7 +25,7 @@ class Number:
 
 
 class Day(str):
-    """A date as ISO 8601 writes it, which the record has as a date: no format of a text says how to read it."""
+    """A date or a time as ISO 8601 writes it, which the record has as such: no format says how to read it."""
 
     __slots__ = ()
 
@@ -97,8 +97,12 @@ class FileRow:
 
     def at(self, path: str) -> str | Number | None:
         """What stood at a path."""
-        text = self.values.get(path)
-        return Number(text) if text is not None and self.kinds.get(path) == "number" else text
+        text, kind = self.values.get(path), self.kinds.get(path)
+        if text is None:
+            return None
+        if kind in {"number", "decimal"}:
+            return Number(text)
+        return Day(text) if kind in {"date", "datetime"} else text
 
 
 def value_at(tree: Any, path: str) -> Any:

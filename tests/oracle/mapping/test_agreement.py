@@ -315,7 +315,7 @@ def test_texts_conditions_and_keys(fields, where, key, messages):
 
 ROW = st.builds(lambda a, b: f'{{"id":{a},"amt":{b}}}', ANY, st.one_of(JSON_NUMBER, st.just('"AfQ="'), st.just("null")))
 CONNECT = (
-    '{"fields":[{"field":"before"},{"field":"after","fields":[{"field":"id"},{"field":"amt",'
+    '{"type":"struct","fields":[{"field":"before"},{"field":"after","type":"struct","fields":[{"field":"id"},{"field":"amt",'
     '"name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"}}]}]}'
 )
 CHANGE = st.builds(
@@ -325,6 +325,17 @@ CHANGE = st.builds(
     st.one_of(st.just("null"), ROW),
     st.sampled_from(
         ["%s", '{"schema":null,"payload":%s}', f'{{"schema":{CONNECT},"payload":%s}}', '{"payload":%s}', "[%s]"]
+    ),
+)
+CONNECT_ROW = st.builds(
+    lambda row, amt: f'{{"schema":{{"type":"struct","fields":[{amt}]}},"payload":{row}}}',
+    ROW,
+    st.sampled_from(
+        [
+            '{"field":"amt","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"}}',
+            '{"field":"amt","name":"io.debezium.time.Date"}',
+            '{"field":"amt","type":"int64"}',
+        ]
     ),
 )
 ODD_BYTES = st.sampled_from(
@@ -410,3 +421,15 @@ def test_cloud_events(records):
 @given(rows=st.lists(ROW.map(str.encode) | ODD_BYTES | st.binary(max_size=12), min_size=15, max_size=25))
 def test_bytes(rows):
     compare({"format": "json", "fields": ENVELOPED}, [record_of(row) for row in rows])
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(CONNECT_ROW.map(str.encode), min_size=15, max_size=25))
+def test_connect_without_an_envelope(rows):
+    fields = {
+        **FIXED,
+        "txn_id": {"path": "payload.id"},
+        "amount": {"path": "payload.amt", "unit": "major", "default": "1"},
+        "attributes": {"whole": {"path": "payload"}},
+    }
+    compare({"format": "json", "fields": fields}, [record_of(row) for row in rows])

@@ -146,6 +146,31 @@ def test_broken_decimals_of_connect_are_malformed(amt, schema):
     assert reason is DeadLetterReason.MALFORMED
 
 
+def test_a_message_of_connect_without_an_envelope_is_as_its_schema_means_it():
+    columns = [
+        {"field": "amt", "name": CONNECT, "parameters": {"scale": "2"}},
+        {"field": "day", "name": "io.debezium.time.Date"},
+        {"field": "list", "type": "array", "items": {"name": "io.debezium.time.MicroTime"}},
+        {"field": "inner", "type": "struct", "fields": [{"field": "d", "name": "org.apache.kafka.connect.data.Date"}]},
+        {"field": "pairs", "type": "map", "keys": {}, "values": {"name": "org.apache.kafka.connect.data.Time"}},
+    ]
+    payload = {"amt": "AfQ=", "day": 20_513, "list": [1, -1], "inner": {"d": 1.5}, "pairs": [[1, 1000]], "other": 7}
+    message = {"schema": {"type": "struct", "fields": columns}, "payload": payload}
+    tree = opened(json.dumps(message).encode(), form="json").tree
+    texts = {path: text_of(value_at(tree, f"payload.{path}")) for path in payload}
+    assert texts == {
+        "amt": "5.00",
+        "day": "2026-03-01",
+        "list": '["00:00:00.000001",-1]',
+        "inner": '{"d":1.5}',
+        "other": "7",
+        "pairs": '[[1,"00:00:01"]]',
+    }
+    message["payload"]["amt"] = "?"
+    assert why(json.dumps(message).encode(), form="json") is DeadLetterReason.MALFORMED
+    assert opened(json.dumps({**message, "more": 1}).encode(), form="json").tree["payload"]["amt"] == "?"
+
+
 # --- CloudEvents
 
 EVENT = {"specversion": "1.0", "id": "7", "source": "/bank", "type": "paid"}
