@@ -200,6 +200,7 @@ class _Check:
         for fault in walk.faults:
             report.add(fault)
         report.chains = dict(walk.entries)
+        report.heads = {chain: [end.seq, end.hash.hex()] for chain, end in walk.ends.items()}
         if digests:
             await self._check_ledger()
         return report

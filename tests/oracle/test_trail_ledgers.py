@@ -29,6 +29,7 @@ from tests.oracle.small_ledger import (
     configuration,
     desk,
     first_traffic,
+    second_traffic,
     services_on,
     three,
 )
@@ -235,6 +236,7 @@ def test_a_ledger_of_an_older_version_is_covered_from_its_migration_on(old_endpo
     ledger = run_sync(begin(old_endpoints))
     try:
         first_traffic(ledger)
+        second_traffic(ledger)
     finally:
         ledger.stop()
 
