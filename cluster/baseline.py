@@ -25,6 +25,7 @@ from schemas.covered import (
     COVERED,
     ROWS,
     ROWS_MAX,
+    micros,
     told,
 )
 
@@ -69,18 +70,22 @@ async def _append(connection: asyncpg.Connection[Any], action: str, object_id: s
 
 
 async def _results(connection: asyncpg.Connection[Any]) -> tuple[dict[str, list[Any]], int]:
-    """By key group the number of final results and their SHA-256, and when the newest was decided, in microseconds."""
+    """By key group the number of final results and their SHA-256, and when the newest row was written, in microseconds.
+
+    Rows that are not final have no digest here, for the next look at them replaces them; but they are of before too.
+    """
     splitter = RowSplitter()
     digests: defaultdict[int, Any] = defaultdict(hashlib.sha256)
     counts: defaultdict[int, int] = defaultdict(int)
-    newest = 0
 
     async def take(data: bytes) -> None:
-        nonlocal newest
         for row in splitter.feed(data):
             digests[row.key_group].update(row.data)
             counts[row.key_group] += 1
-            newest = max(newest, row.decided_us)
 
     await connection.copy_from_query(await final_results(connection), output=take, format="binary")
-    return {str(group): [counts[group], digests[group].hexdigest()] for group in sorted(digests)}, newest
+    newest = await connection.fetchval(
+        "select greatest((select max(decided_at) from results), (select max(decided_at) from result_history))"
+    )
+    decided_to = 0 if newest is None else micros(newest)
+    return {str(group): [counts[group], digests[group].hexdigest()] for group in sorted(digests)}, decided_to

@@ -178,6 +178,7 @@ class _Check:
         self._baseline: Baseline | None = None
         self._last_flushes: dict[str, tuple[Place, Mapping[str, Any]]] = {}
         self._laid_out: dict[str, int] = {}  # where each chain ended when the shards were last laid out anew
+        self._ranges: dict[int, int] = {}  # of key groups, as they were laid out then
         self._heads_of_baseline: dict[str, int] = {}
 
     async def run(self, *, digests: bool) -> TrailReport:
@@ -199,6 +200,7 @@ class _Check:
         for fault in walk.faults:
             report.add(fault)
         report.chains = dict(walk.entries)
+        report.heads = {chain: [end.seq, end.hash.hex()] for chain, end in walk.ends.items()}
         if digests:
             await self._check_ledger()
         return report
@@ -223,6 +225,7 @@ class _Check:
                 self._heads_of_baseline = heads
             else:
                 self._laid_out = heads
+                self._ranges = {int(start): int(stop) for start, stop in details["has"]}
         for fault in self._store.take_rows(place, row["action"], row["actor"], details):
             report.add(fault)
         if report.entries % PREFETCH_ENTRIES == 0:
@@ -269,18 +272,23 @@ class _Check:
             if row["chain"] not in self._last_flushes or not row["audit_seq"]:
                 continue
             place, details = self._last_flushes[row["chain"]]
-            found = {"key_group_to": row["key_group_to"], "next_seq": row["next_seq"]}
-            said = {"key_group_to": details["key_group_to"], "next_seq": details["seq_to"]}
-            wrong = {field: (value, said[field]) for field, value in found.items() if value != said[field]}
-            if row["low_seq"] > row["next_seq"]:
-                wrong["low_seq"] = (row["low_seq"], f"at most {row['next_seq']}")
-            for field, least in (("epoch", details["epoch"]), ("flushes", details["flush"])):
-                if row[field] < least:
-                    wrong[field] = (row[field], f"at least {least}")
-            wrong.update(_behind(json.loads(row["positions"]), details["positions"]))
-            for field, (value, expected) in wrong.items():
+            for field, (value, expected) in self._wrong(row, details).items():
                 what = f"is {value!r}, but its last flush left {expected!r}"
                 self._report.add(Fault(place.chain, place.seq, what, "checkpoints", name, field))
+
+    def _wrong(self, row: asyncpg.Record, details: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Fields of a checkpoint that its last flush, or the layout after it, left otherwise: found, and expected."""
+        if self._is_laid_out_anew(row["chain"]):  # by the ranges before: flushes are counted anew, seqs go on
+            exact = {"key_group_to": self._ranges.get(row["key_group_from"], row["key_group_to"])}
+            least = {"next_seq": details["seq_to"]}
+        else:
+            exact = {"key_group_to": details["key_group_to"], "next_seq": details["seq_to"]}
+            least = {"epoch": details["epoch"], "flushes": details["flush"]}
+        wrong = {field: (row[field], value) for field, value in exact.items() if row[field] != value}
+        wrong |= {field: (row[field], f"at least {value}") for field, value in least.items() if row[field] < value}
+        if row["low_seq"] > row["next_seq"]:
+            wrong["low_seq"] = (row["low_seq"], f"at most {row['next_seq']}")
+        return wrong | _behind(json.loads(row["positions"]), details["positions"])
 
     def _is_laid_out_anew(self, chain: str) -> bool:
         """Whether the newest layout came after the last flush of a chain, so that its checkpoint begins at 0."""

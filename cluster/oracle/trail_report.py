@@ -35,6 +35,7 @@ class TrailReport:
 
     entries: int = 0
     chains: dict[str, int] = field(default_factory=dict)  # chain: entries
+    heads: dict[str, list[Any]] = field(default_factory=dict)  # chain: seq and hash (hex) of its last entry
     anchors: int = 0
     digests: int = 0
     digested_events: int = 0

@@ -419,6 +419,8 @@ def test_an_honest_ledger_has_no_fault_and_is_covered_in_every_table(auditor):
     assert replaced == 2
     assert report.covered_shown == 1
     assert report.is_covered_from_start
+    assert {chain: seq for chain, (seq, _) in report.heads.items()} == report.chains
+    assert {len(digest) for _, digest in report.heads.values()} == {64}
     assert report.uncovered_results == 0
     assert all(report.covered_rows.values()), report.covered_rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import asyncpg
@@ -28,6 +29,7 @@ from tests.oracle.small_ledger import (
     configuration,
     desk,
     first_traffic,
+    second_traffic,
     services_on,
     three,
 )
@@ -126,6 +128,8 @@ def test_shards_may_be_more_or_fewer_between_runs(endpoints):
             assert ranges == split_key_groups(shards)
             assert faults(endpoints) == []
             ledger.start(ranges)
+            ledger.pass_time(1)  # positions move before there is anything to write
+            assert faults(endpoints) == []
             at = 100 + number * 50
             ledger.tell(
                 *three(f"more-{number}", at=at), *three(f"bad-{number}", at=at)[:2], late(f"bad-{number}", at, amount=9)
@@ -177,6 +181,36 @@ def test_an_owner_that_dies_and_an_answer_that_is_lost_leave_no_fault(endpoints,
     assert faults(endpoints) == []
 
 
+def test_checks_while_shards_write_raise_no_alarm(endpoints):
+    ledger = run_sync(begin(endpoints))
+    reports = []
+
+    def traffic():
+        for number in range(40):
+            at = number / 2
+            good = [one for copy in range(4) for one in three(f"g-{number}-{copy}", at=at)]
+            ledger.tell(*good, *three(f"b-{number}", at=at)[:2], late(f"b-{number}", at, amount=number))
+            if number:  # a revision, and one that waits for its third leg
+                ledger.tell(late(f"g-{number - 1}-0", at, amount=7), *three(f"w-{number}", at=at)[:2])
+                ledger.pass_time(0.3)
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(traffic)
+            while not writing.done():
+                reports.append(report_of(endpoints))
+            writing.result()
+        ledger.pass_time(45)
+    finally:
+        ledger.stop()
+    reports.append(report_of(endpoints))
+    assert [str(fault) for report in reports for fault in report.faults] == []
+    covered = [report.covered_results for report in reports]
+    assert len(covered) >= 5
+    assert covered == sorted(covered)
+    assert covered[-1] == 40 * 5 + 39 * 2
+
+
 def test_retention_takes_events_and_no_false_alarm_comes_of_it(endpoints):
     ledger = run_sync(begin(endpoints))
     try:
@@ -202,6 +236,7 @@ def test_a_ledger_of_an_older_version_is_covered_from_its_migration_on(old_endpo
     ledger = run_sync(begin(old_endpoints))
     try:
         first_traffic(ledger)
+        second_traffic(ledger)
     finally:
         ledger.stop()
 

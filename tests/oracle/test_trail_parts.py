@@ -15,6 +15,7 @@ from actors.adapters.copying import encode, result_rows
 from actors.matching.frames import RESULT_SCHEMA
 from actors.ports import Claim, Flush
 from cluster.oracle.copied import RowSplitter
+from cluster.oracle.trail import VOUCHED
 from cluster.oracle.trail_report import TrailReport
 from cluster.oracle.trail_results import Baseline, ResultsPass
 from cluster.oracle.trail_store import Place, TrailStore, VouchedFlush, row_key
@@ -148,6 +149,13 @@ def tell(store, chain, seq, table, *, action="", actor="", **row):
 
 LETTER = {"topic": "core_txns", "kafka_partition": 0, "kafka_offset": 5}
 LETTER_KEY = row_key(COVERED["dead_letters"].key, LETTER)
+
+
+def test_every_form_of_an_event_digest_is_kept_for_its_check(store):
+    bounds = {"key_group_from": 0, "key_group_to": 64}
+    for number, name in enumerate(VOUCHED):
+        store.take_flush(number, Place("shard-0", number), {**bounds, name: "x"})
+    assert [list(flush.details)[2:] for flush in store.flushes()] == [[name] for name in VOUCHED]
 
 
 def test_a_column_comes_from_the_entry_that_told_it_last(store):
