@@ -9,6 +9,7 @@ import pytest
 
 from cluster.oracle.compare import (
     Frame,
+    _compare_raw_row,
     compare_bucket,
     compare_checkpoints,
     compare_counters,
@@ -16,7 +17,7 @@ from cluster.oracle.compare import (
 )
 from cluster.oracle.decoding import Decoder
 from cluster.oracle.differences import Findings
-from cluster.oracle.judge import judge
+from cluster.oracle.judge import Seen, judge
 from cluster.oracle.ledger import Checkpoint
 from cluster.oracle.log import Extent, SetAsideRecord, Spool, bucket_ranges, digest
 from cluster.oracle.planted import compare_planted
@@ -25,7 +26,7 @@ from producers.plan import Plan, Plant
 from producers.scenario import Scenario
 from producers.wire import Encoder
 from schemas.errors import DeadLetterReason
-from schemas.events import DEFAULT_SOURCES, STATUS_NAMES, key_group_of, schema_text
+from schemas.events import DEFAULT_SOURCES, STATUS_NAMES, Status, key_group_of, schema_text
 from schemas.rules import Rulebook, RuleSet
 from schemas.verdicts import break_names
 
@@ -421,3 +422,29 @@ async def test_days_that_retention_dropped_are_counted_and_not_judged(world):
     findings = await world.compare()
     assert dict(findings.by_kind) == {}
     assert findings.compared["retired"] == 1
+
+
+def test_another_source_of_the_same_topic_and_other_attributes_are_differences():
+    event = Seen(1, "e", "T", 5, "EUR", Status.SUCCESS, START_MS, None, None, START_MS, 0, 7, {"m": "é", "a": "1"})
+    row = {
+        "key_group": key_group_of("T"),
+        "source": "B",
+        "txn_id": "T",
+        "event_id": "e",
+        "amount_minor": 5,
+        "currency": "EUR",
+        "status": "SUCCESS",
+        "event_time_us": START_MS * 1000,
+        "arrival_us": START_MS * 1000,
+        "account_id": None,
+        "original_txn_id": None,
+        "redelivery": False,
+        "attributes": '{"a":"1","m":"é"}',
+    }
+    findings = Findings()
+    _compare_raw_row(findings, ("t", 0, 7), event, "B", row)
+    assert findings.total == 0
+    _compare_raw_row(findings, ("t", 0, 7), event, "A", row)
+    _compare_raw_row(findings, ("t", 0, 7), event, "B", {**row, "attributes": None})
+    _compare_raw_row(findings, ("t", 0, 7), event, "B", {**row, "attributes": '{"m":"é","a":"1"}'})
+    assert findings.by_kind == {"raw_events.source": 1, "raw_events.attributes": 2}
