@@ -47,7 +47,11 @@ async def write(connection: asyncpg.Connection[Any]) -> None:
     await _append(connection, BASELINE_ACTION, "ledger", details)
     for table, covered in COVERED.items():
         rows: list[dict[str, Any]] = []
-        query = f"select {covered.names} from {table} order by {', '.join(covered.key)}"  # noqa: S608 (our own names)
+        there = await _columns(connection, table)
+        names = [name for name in covered.columns if name in there]
+        if not names:
+            continue  # a later migration makes it
+        query = f"select {', '.join(names)} from {table} order by {', '.join(covered.key)}"  # noqa: S608 (our own names)
         async for row in connection.cursor(query, prefetch=PREFETCH_ROWS):
             rows.append(told(table, row))
             if len(rows) == ROWS_MAX:
@@ -62,6 +66,14 @@ async def write(connection: asyncpg.Connection[Any]) -> None:
     await connection.execute(
         "insert into audit_heads (chain, seq, hash) values ($1, $2, $3)", BASELINE_CHAIN, head["seq"], head["hash"]
     )
+
+
+async def _columns(connection: asyncpg.Connection[Any], table: str) -> set[str]:
+    """The columns that a table has by now; migrations that follow this one may add others, or the table itself."""
+    rows = await connection.fetch(
+        "select attname from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped", table
+    )
+    return {row["attname"] for row in rows}
 
 
 async def _append(connection: asyncpg.Connection[Any], action: str, object_id: str, details: dict[str, Any]) -> None:

@@ -46,11 +46,6 @@ class Covered:
     key: tuple[str, ...]
     columns: Mapping[str, Form]
 
-    @property
-    def names(self) -> str:
-        """The columns as SQL names them."""
-        return ", ".join(self.columns)
-
 
 def _columns(plain: str, *, time: str = "", text: str = "", byte: str = "", json_: str = "") -> dict[str, Form]:
     named = ((plain, Form.PLAIN), (time, Form.TIME), (text, Form.TEXT), (byte, Form.BYTES), (json_, Form.JSON))

@@ -230,10 +230,10 @@ def configuration(*sources):
 async def services_on(endpoints):
     """The service's parts on this database; Kafka is a list, and every record is acceptable by now."""
 
-    async def republish(topic, key, payload):
+    async def republish(*_):
         return 0, 1_000_000
 
-    async def examine(topic, payload):
+    async def examine(*_):
         return None
 
     postgres = endpoints.postgres.connect_kwargs("api")

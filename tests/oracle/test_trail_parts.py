@@ -114,6 +114,7 @@ def test_letters_and_marks_are_told_one_by_one_in_entries_of_bounded_length():
             "detail": hashlib.sha256(b"no").hexdigest(),
             "key": hashlib.sha256(b"k").hexdigest(),
             "payload": hashlib.sha256(b"\1").hexdigest(),
+            "headers": None,
         }
     ]
     assert entries[2].details[ROWS]["redeliveries"][2]["seq"] == 2
