@@ -19,7 +19,7 @@ from schemas.events import DEFAULT_SOURCES
 SOURCES = DEFAULT_SOURCES
 BAD_SOURCE = -1
 PROCESSES = ("shard", "reader", "supervisor")
-WHOLE_CORE_SHARE = 0.12  # of histories; the rules of a match have generated tests of their own in tests/matching
+WHOLE_CORE_SHARE = 0.125  # of histories; the rules of a match have generated tests of their own in tests/matching
 
 
 class Write(NamedTuple):
