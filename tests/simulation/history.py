@@ -19,7 +19,7 @@ from schemas.events import DEFAULT_SOURCES
 SOURCES = DEFAULT_SOURCES
 BAD_SOURCE = -1
 PROCESSES = ("shard", "reader", "supervisor")
-WHOLE_CORE_SHARE = 0.15  # of histories; the rules of a match have generated tests of their own in tests/matching
+WHOLE_CORE_SHARE = 0.125  # of histories; the rules of a match have generated tests of their own in tests/matching
 
 
 class Write(NamedTuple):
@@ -75,12 +75,13 @@ class History:
         window_ms = draw.choice([100, 300, 500])
         length_ms = draw.choice([60, 150, 400, 900])
         spills, faults = _draw_faults(draw, length_ms + window_ms)
+        window_ms = 500 if spills else window_ms
         return cls(
             seed=seed,
             shards=draw.choice([1, 1, 1, 1, 2]),
             readers=draw.choice([1, 1, 1, 2]),
             partitions=partitions,
-            window_ms=500 if spills else window_ms,
+            window_ms=window_ms,
             batch_rows_max=draw.choice([3, 10, 1_000]),
             pending_rows_max=0 if spills else draw.choice([0, 2, 1_000]),
             spill_age_ms=draw.choice([0, 200, 60_000]),
@@ -88,7 +89,7 @@ class History:
             show_age_ms=draw.choice([0, 500]),
             tolerance_minor=draw.choice([0, 0, 2]),
             whole_core=draw.random() < WHOLE_CORE_SHARE,
-            writes=tuple(_draw_writes(draw, partitions, length_ms, window_ms, _moments(faults))),
+            writes=tuple(_draw_writes(draw, partitions, length_ms, window_ms, faults)),
             faults=tuple(faults),
         )
 
@@ -197,12 +198,12 @@ KINDS: dict[str, Kind] = {
 }
 
 
-# From a fault to the time at which a transaction best begins to meet it.
-_FROM_THEN_MS = {
-    "rules_switched": RULES_LEAD_MS,
-    "mapping_switched": RULES_LEAD_MS,
-    **dict.fromkeys(("spill_lost", "spill_evicts", "spill_down", "spill_answers_lost"), -200),
-    "topic_recreated": -NEAR_MS // 2,
+# From a fault to the time at which a transaction best begins to meet it: at the earliest and at the latest.
+_FROM_THEN_MS: dict[str, tuple[int, int]] = {
+    "rules_switched": (RULES_LEAD_MS - NEAR_MS, RULES_LEAD_MS + NEAR_MS),
+    "mapping_switched": (RULES_LEAD_MS - NEAR_MS, RULES_LEAD_MS + NEAR_MS),
+    **dict.fromkeys(("spill_lost", "spill_evicts", "spill_down", "spill_answers_lost"), (-700, -100)),
+    "topic_recreated": (-NEAR_MS, 0),
 }
 
 
@@ -236,28 +237,34 @@ def _draw_faults(draw: random.Random, length_ms: int) -> tuple[bool, list[Fault]
     return theme is _SPILLING, sorted(faults)
 
 
-def _moments(faults: Sequence[Fault]) -> list[int]:
-    """Times around which something may go wrong."""
-    return [one.at_ms + _FROM_THEN_MS.get(one.kind, 0) for one in faults]
+def _moment(draw: random.Random, faults: Sequence[Fault]) -> int:
+    """A time at which a transaction may begin to meet something that goes wrong."""
+    fault = draw.choice(faults)
+    earliest_ms, latest_ms = _FROM_THEN_MS.get(fault.kind, (-NEAR_MS, NEAR_MS))
+    return max(0, fault.at_ms + draw.randint(earliest_ms, latest_ms))
 
 
 def _draw_writes(
-    draw: random.Random, partitions: int, length_ms: int, window_ms: int, moments: Sequence[int]
+    draw: random.Random, partitions: int, length_ms: int, window_ms: int, faults: Sequence[Fault]
 ) -> Iterator[Write]:
     """Transactions of a few kinds: most agree, some disagree, come late, twice, in parts, or not at all."""
     written: list[Write] = []
     for number in range(draw.choice([1, 2, 2, 3, 4])):
         begin_ms = draw.randrange(length_ms)
         if draw.random() < 0.4:
-            begin_ms = max(0, draw.choice(moments) + draw.randrange(-NEAR_MS, NEAR_MS))
+            begin_ms = _moment(draw, faults)
         told = list(_draw_transaction(draw, f"T{number}", begin_ms, partitions, window_ms))
         written += told
+        if told and draw.random() < 0.15:  # told on while something goes wrong
+            one = draw.choice(told)
+            at_ms = max(one.at_ms, draw.choice(faults).at_ms + draw.randrange(-NEAR_MS, NEAR_MS))
+            written.append(one._replace(at_ms=at_ms, event_id=one.event_id + "*", delay_ms=0))
         if told and draw.random() < 0.1:  # at the very close, something else of a source, and something of this one
             at_ms = min(one.at_ms for one in told) + window_ms
             beside = told[0]._replace(at_ms=at_ms, delay_ms=0, source=draw.randrange(3), txn_id=f"T{number}'")
             written += [beside, draw.choice(told)._replace(at_ms=at_ms + draw.randrange(-2, 1), delay_ms=0)]
         if draw.random() < 0.2:  # long decided, and told again by everybody
-            again_ms = max(begin_ms + draw.randrange(900), draw.choice(moments) + draw.randrange(300))
+            again_ms = max(begin_ms + draw.randrange(900), draw.choice(faults).at_ms + draw.randrange(300))
             written += [
                 one._replace(at_ms=again_ms + draw.randrange(30), event_id=f"{one.event_id}+", delay_ms=0)
                 for one in told

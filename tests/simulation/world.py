@@ -144,8 +144,8 @@ class World:
             log_level="CRITICAL",
             shards=history.shards,
             readers=history.readers,
-            heartbeat_interval_ms=400,
-            heartbeat_timeout_ms=1_500,
+            heartbeat_interval_ms=600,
+            heartbeat_timeout_ms=1_800,
             discovery_interval_ms=500,
         )
 
@@ -326,7 +326,7 @@ class World:
                 spill_age_ms=history.spill_age_ms,
                 check_age_ms=history.check_age_ms,
                 show_age_ms=history.show_age_ms,
-                housekeeping_interval_ms=150,
+                housekeeping_interval_ms=200,
                 retry_interval_ms=60,
             ),
             SOURCES,
