@@ -17,7 +17,12 @@ const rows = async (page: Page) => expect(page.getByRole("grid").getByRole("link
 
 const SHOTS: readonly [name: string, title: string, path: string, prepare: (page: Page) => Promise<void>][] =
   [
-    ["overview", "Overview", "/", (page) => expect(page.getByText("Largest open")).toBeVisible()],
+    [
+      "overview",
+      "Overview",
+      "/",
+      (page) => expect(page.getByText(/^(Largest open|Critical and open)/)).toBeVisible(),
+    ],
     ["live", "Live", "/live", rows],
     ["transactions", "Transactions", "/transactions?verdict=MISMATCHED", rows],
     [

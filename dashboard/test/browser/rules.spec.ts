@@ -24,14 +24,14 @@ test("rules are drafted, tried on history, activated by a second person, and jud
   const adam = await pageOf(browser, "adam", "/rules");
   await adam.getByRole("button", { name: /^Draft from version/ }).click();
   const form = adam.getByRole("region", { name: /^A draft from version/ });
-  await form.getByRole("button", { name: "A currency" }).click();
+  await form.getByRole("button", { name: "A currency", exact: true }).click();
   await expect(form.getByRole("alert")).toContainText("A currency has three letters");
   await expect(form.getByRole("button", { name: "Save the draft" })).toBeDisabled();
-  await form.getByRole("textbox", { name: "Currency" }).last().fill("gbx");
+  await form.getByRole("textbox", { name: "Currency", exact: true }).last().fill("gbx");
   await expect(form.getByRole("alert")).toContainText(
     "GBX is no currency of ISO 4217: write the amount in GBP",
   );
-  await form.getByRole("textbox", { name: "Currency" }).last().fill("sek");
+  await form.getByRole("textbox", { name: "Currency", exact: true }).last().fill("sek");
   await form.getByRole("textbox", { name: `Amount for ${CURRENCY}` }).fill("100");
   await form.getByRole("textbox", { name: "Note" }).fill("The gateway's fee in kronor");
   await expect(form.getByRole("alert")).toHaveCount(0);
