@@ -215,6 +215,7 @@ CHANGES = [
     # Dead letters
     gone("dead_letters", LETTER, f"topic={CORE}"),
     of_row("dead_letters", LETTER, f"topic={CORE}", "payload", "'\\x00'"),
+    of_row("dead_letters", LETTER, f"topic={CORE}", "headers", """'[["a", "b"]]'"""),
     of_row("dead_letters", LETTER, f"topic={CORE}", "reason", "'bad_time'"),
     of_row("dead_letters", LETTER, f"topic={CORE}", "detail", "''"),
     of_row("dead_letters", LETTER, f"topic={CORE}", "arrival", "arrival - interval '1 day'"),
