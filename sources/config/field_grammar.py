@@ -326,7 +326,11 @@ def _build_condition(found: Found) -> Condition:
     wanted = "in" in found
     words = bare.values.pop("in", None), bare.values.pop("not_in", None)
     chosen = words[0] if wanted else words[1]
-    return Condition(_build_value(bare), chosen if isinstance(chosen, tuple) else (), wanted)
+    value = _build_value(bare)
+    if value.otherwise == "reject":
+        # A condition only says which records are the source's: it sets none aside.
+        found.wrong("otherwise", "reject means nothing in a condition", "right is a word that in or not_in lists")
+    return Condition(value, chosen if isinstance(chosen, tuple) else (), wanted)
 
 
 CONDITION: Final = Keys(

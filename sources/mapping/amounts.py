@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +31,10 @@ FAST_DIGITS_MAX: Final = 13
 """Digits before the mark that are read by the column: times ten to the sixth they stay within 64 bits."""
 FAST_DECIMALS_MAX: Final = 5
 
+SCIENTIFIC_DIGITS_MAX: Final = 1_000
+"""The longest number with an exponent, in digits before it."""
+
+_EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _MINUS: Final = "-\u2212\ufe63\uff0d"
 _SPACES: Final = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
 _DASHES: Final = _MINUS + "\u2013\u2014"
@@ -94,6 +98,8 @@ def exact(
     if is_number:
         decimal, group = ".", None
         if _SCIENTIFIC.fullmatch(text):
+            if sum(char.isdigit() for char in re.split("[eE]", text)[0]) > SCIENTIFIC_DIGITS_MAX:
+                raise BadAmountError(f"{shown(text)} has more than {SCIENTIFIC_DIGITS_MAX} digits before its exponent")
             return Decimal(text)
     rest = text.translate(_SPACES).strip() if group != " " else text.strip()
     if rest.endswith(tuple(f"{decimal}{dash}" for dash in _DASHES)):
@@ -118,7 +124,7 @@ def exact(
     if len(whole.lstrip("0")) + len(fraction) > DIGITS_MAX:
         raise BadAmountError(f"{shown(text)} has more than {DIGITS_MAX} digits")
     value = Decimal(f"{whole}.{fraction}" if fraction else whole)
-    return -value if negative else value
+    return value.copy_negate() if negative else value  # a minus before it would round it to 28 digits
 
 
 def _without_signs(text: str, code: str) -> tuple[str, str, str]:
@@ -174,7 +180,7 @@ def minor_units(value: Decimal, code: str, unit: str, exponents: Mapping[str, in
     """
     exponent = EXPONENTS[code]
     shift = exponent if unit == "major" else exponent - exponents.get(code, exponent)
-    scaled = value.scaleb(shift)
+    scaled = value.scaleb(shift, _EXACT)
     whole = int(scaled)
     if whole != scaled:
         decimals = "no decimals" if exponent == 0 else f"{exponent} decimals"

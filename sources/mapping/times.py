@@ -231,6 +231,10 @@ def _start_of_day(moment: datetime, zone: tzinfo) -> int:
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     start = midnight.replace(tzinfo=zone)
     # Where midnight was jumped over, the day begins when the clocks go on: the offset before the jump says when.
+    if start.astimezone(UTC).astimezone(zone).date() != midnight.date():
+        raise BadTimeError(
+            f"{midnight.date().isoformat()} does not exist in {zone}: the clocks were put forward by a day"
+        )
     return _stamp(start)
 
 

@@ -96,6 +96,11 @@ PLACES = {"id": "path: a", "amount": "path: b, unit: major", "time": "path: c"}
         ("path: a, format: csv", {"amount": "const: abc, unit: major"}, "amount.const: 'abc' is no amount"),
         ("path: a, format: csv", {"time": "const: yesterday"}, "event_time.const: 'yesterday' is no time"),
         ("path: a, format: csv, delimiter: '||'", {}, "'||' is no delimiter; right is one character"),
+        (
+            "topic: a, format: json, where: {path: t, in: [x], values: {x: [1]}, otherwise: reject}",
+            {},
+            "where.otherwise: reject means nothing in a condition",
+        ),
         ("path: a, format: csv", {"time": "path: c, zone: IST"}, "IANA database; right are names as Asia/Kolkata"),
     ],
 )

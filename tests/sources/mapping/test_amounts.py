@@ -112,10 +112,28 @@ def test_minor_units(value, code, unit, exponents, minor):
     assert minor_units(Decimal(value), code, unit, exponents) == minor
 
 
-@pytest.mark.parametrize(("value", "code", "unit"), [("12.505", "EUR", "major"), ("1.5", "JPY", "minor")])
+@pytest.mark.parametrize(
+    ("value", "code", "unit"),
+    [
+        ("12.505", "EUR", "major"),
+        ("1.5", "JPY", "minor"),
+        ("204310.0000000000000000000000001", "EUR", "major"),
+        ("-204310.0000000000000000000000001", "EUR", "major"),
+        ("123456789012345678901234567890.123", "EUR", "major"),
+    ],
+)
 def test_a_part_of_a_minor_unit_is_refused(value, code, unit):
     with pytest.raises(BadAmountError, match="part of a minor unit"):
         minor_units(Decimal(value), code, unit, {})
+
+
+def test_every_digit_counts_whatever_the_sign():
+    text = "204310.0000000000000000000000001"
+    assert exact(f"-{text}") == Decimal(f"-{text}")
+    assert exact(f"({text})") == Decimal(f"-{text}")
+    with pytest.raises(BadAmountError, match="more than 1000 digits before its exponent"):
+        exact(f"1.{'0' * 1000}e2", is_number=True)
+    assert exact(f"1.{'0' * 999}e2", is_number=True) == 100
 
 
 def test_by_the_column_as_by_the_definition():

@@ -108,6 +108,16 @@ def test_a_zone_that_is_this_machines_or_none_is_refused(zone):
     assert check_zone(zone) is not None
 
 
+def test_a_day_that_a_zone_never_had_is_refused():
+    time = Time(AT, "iso", "Pacific/Apia", date_only=True)
+    with pytest.raises(BadTimeError, match="2011-12-30 does not exist in Pacific/Apia"):
+        milliseconds("2011-12-30", time, ARRIVAL)
+    assert milliseconds("2011-12-31", time, ARRIVAL) == utc("2011-12-30T10:00:00")
+    # Midnight was jumped over: the day begins at one o'clock.
+    sao_paulo = Time(AT, "iso", "America/Sao_Paulo", date_only=True)
+    assert milliseconds("2018-11-04", sao_paulo, ARRIVAL) == utc("2018-11-04T03:00:00")
+
+
 def test_the_later_of_two_times():
     time = Time(AT, "iso", "Europe/Berlin", "later")
     assert read(["2026-10-25T02:30:00", "2026-10-25T01:30:00"], time) == [
