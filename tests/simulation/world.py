@@ -806,9 +806,13 @@ def installed() -> Iterator[None]:
         yield
 
 
-def played(history: History) -> tuple[World, BaseException | None]:
-    """Play a history under `installed`; gives its world, and what did not hold, None if all did."""
+def played(history: History, before: Callable[[World], None] = lambda _: None) -> tuple[World, BaseException | None]:
+    """Play a history under `installed`, in a world that `before` may change first.
+
+    Gives the world, and what did not hold, None if all did.
+    """
     world = World(history)
+    before(world)
     _PRESENT.append(world)
     try:
         world.play()
