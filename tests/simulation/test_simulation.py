@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from schemas.events import KEY_GROUPS
 from schemas.rules import Rulebook
 from tests.actors.workbench import A0, SOURCES, sent_frame
 from tests.matching.test_simulation import ANY_EVENT, RULES, log_of
-from tests.simulation import plain_core
+from tests.simulation import chunks, plain_core
 from tests.simulation.history import KINDS, Fault, History, Write
 from tests.simulation.mutants import MUTANTS, hunt, planted
 from tests.simulation.quiet import quiet
@@ -145,6 +146,20 @@ def test_a_history_that_fails_is_shortened_and_still_fails():
     assert play(short) is None
     with pytest.raises(ValueError, match="does not fail"):
         shorten(short)
+
+
+def test_a_failure_is_told_with_its_seed_and_how_to_play_it_again(monkeypatch):
+    histories = [History.of(seed) for seed in range(1, 5)]
+    monkeypatch.setattr(chunks, "shorten", lambda history: (history, AssertionError("shortened")))
+    with planted(next(one for one in MUTANTS if one.name == QUICK[-1])):
+        told = chunks.play_all(histories, show=False)
+    assert (told.histories, told.failed > 0) == (4, True)
+    assert told.happened["located"] > 0
+    command = next(line for line in told.text.splitlines() if "--replay" in line)
+    replayed = History.from_json(shlex.split(command)[-1])
+    assert replayed in histories
+    assert f"--histories 1 --seed {replayed.seed}" in told.text
+    assert chunks.play_all([replayed], show=False).failed == 0
 
 
 def test_every_mutant_still_has_something_to_mutate():
