@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -59,5 +60,5 @@ def _failure(history: History, error: BaseException) -> list[str]:
         f"  again: python -m tests.simulation --histories 1 --seed {history.seed}",
         f"shortened to {len(short.writes)} writes and {len(short.faults)} faults: {type(why).__name__}: {why}",
         short.in_words(),
-        f"  again: python -m tests.simulation --replay '{short.to_json()}'",
+        f"  again: python -m tests.simulation --replay {shlex.quote(short.to_json())}",
     ]

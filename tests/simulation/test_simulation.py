@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,14 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.adapters.memory import MemoryCheckpoint
 from actors.matching import decide as frames
 from actors.matching.frames import EVENT_SCHEMA
 from actors.matching.state import _CARRIED, open_events
+from schemas.audit import GENESIS
 from schemas.events import KEY_GROUPS
 from schemas.rules import Rulebook
 from tests.actors.workbench import A0, SOURCES, sent_frame
 from tests.matching.test_simulation import ANY_EVENT, RULES, log_of
-from tests.simulation import plain_core
+from tests.simulation import chunks, plain_core
 from tests.simulation.history import KINDS, Fault, History, Write
 from tests.simulation.mutants import MUTANTS, hunt, planted
 from tests.simulation.quiet import quiet
@@ -101,25 +104,21 @@ def test_a_topic_made_anew_before_anything_of_it_was_flushed_loses_nothing(again
 @pytest.mark.usefixtures("_twins")
 def test_a_supervisor_that_is_restarted_lays_no_running_shards_out_anew():
     """After an unclean stop two shards go on though one is wanted; the supervisor's restart took their ranges away."""
-    history = replace(
-        PLAIN,
-        shards=2,
-        window_ms=300,
-        batch_rows_max=1_000,
-        pending_rows_max=0,
-        writes=(
-            Write(8, 0, 2, 1, "", "", 0, "", "", 0, marker=True),
-            Write(126, 0, 1, 1, "T0", "b0", 105, "EUR", "REVERSED", 92),
-        ),
-        faults=(Fault(233, "rescaled", 1, 1), Fault(307, "kill", 2, 331), Fault(579, "kill_in_steps", 2, 766)),
-    )
-    histories = [replace(history, seed=seed) for seed in range(190, 198)]
-    for one in histories:
-        world, error = played(one)
-        assert error is None
-        assert set(world.database.checkpoints) <= {0, KEY_GROUPS // 2}
+
+    def stopped_uncleanly(world):
+        half = KEY_GROUPS // 2
+        world.database.checkpoints = {
+            0: MemoryCheckpoint(half, audit_hash=GENESIS, positions={("core_txns", 0): 0}),
+            half: MemoryCheckpoint(KEY_GROUPS, audit_hash=GENESIS),
+        }
+
+    # Long after the positions have become equal, and before something more is to be read.
+    history = replace(PLAIN, writes=(write(100, 0, "T0"), write(3_000, 1, "T0")), faults=(Fault(2_500, "kill", 2, 0),))
+    world, error = played(history, stopped_uncleanly)
+    assert error is None
+    assert list(world.database.checkpoints) == [0, KEY_GROUPS // 2]
     with planted(next(one for one in MUTANTS if one.function == "_is_running")):
-        assert any(play(one) is not None for one in histories)
+        assert "not settled" in str(played(history, stopped_uncleanly)[1])
 
 
 # -- the simulation itself ---------------------------------------------------------------------------------------------
@@ -147,6 +146,20 @@ def test_a_history_that_fails_is_shortened_and_still_fails():
     assert play(short) is None
     with pytest.raises(ValueError, match="does not fail"):
         shorten(short)
+
+
+def test_a_failure_is_told_with_its_seed_and_how_to_play_it_again(monkeypatch):
+    histories = [History.of(seed) for seed in range(1, 5)]
+    monkeypatch.setattr(chunks, "shorten", lambda history: (history, AssertionError("shortened")))
+    with planted(next(one for one in MUTANTS if one.name == QUICK[-1])):
+        told = chunks.play_all(histories, show=False)
+    assert (told.histories, told.failed > 0) == (4, True)
+    assert told.happened["located"] > 0
+    command = next(line for line in told.text.splitlines() if "--replay" in line)
+    replayed = History.from_json(shlex.split(command)[-1])
+    assert replayed in histories
+    assert f"--histories 1 --seed {replayed.seed}" in told.text
+    assert chunks.play_all([replayed], show=False).failed == 0
 
 
 def test_every_mutant_still_has_something_to_mutate():

@@ -70,6 +70,7 @@ from wire.events import DECODED_SCHEMA, Decoded
 from wire.messages import Reject
 
 SETTLED_MS_MAX = 120_000  # of virtual time; what is not settled by then never will be
+START_PATIENCE_MS = 4_000  # in place of the supervisor's, so that what hangs while it starts is replaced in time
 PATIENCE_US = 5_000_000  # a supervisor that stands still for longer is noticed: its snapshots are missing
 TOLD_MS_MAX = 3_000  # from then on to every result being told
 STATE_DIR = Path("simulated")
@@ -797,6 +798,7 @@ def installed() -> Iterator[None]:
         (supervisor, "build_shard", _build_shard),
         (supervisor, "build_reader", _build_reader),
         (supervisor, "Watched", lambda *args, **kwargs: _WATCHED(*args, heard_s=Time.monotonic(), **kwargs)),
+        (supervisor, "START_PATIENCE_MS", START_PATIENCE_MS),
         (supervisor, "_RETRY_S", 0.15),
         (supervisor, "_DRAIN_POLL_S", 0.05),
     ]
@@ -806,9 +808,13 @@ def installed() -> Iterator[None]:
         yield
 
 
-def played(history: History) -> tuple[World, BaseException | None]:
-    """Play a history under `installed`; gives its world, and what did not hold, None if all did."""
+def played(history: History, before: Callable[[World], None] = lambda _: None) -> tuple[World, BaseException | None]:
+    """Play a history under `installed`, in a world that `before` may change first.
+
+    Gives the world, and what did not hold, None if all did.
+    """
     world = World(history)
+    before(world)
     _PRESENT.append(world)
     try:
         world.play()
