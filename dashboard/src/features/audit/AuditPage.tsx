@@ -16,7 +16,7 @@ import { Field, Input } from "@/ui/Field";
 import type { GridColumn } from "@/ui/grid/columns";
 import { EmptySearch, FillState } from "@/ui/grid/Filling";
 import { Grid } from "@/ui/grid/Grid";
-import { personCharacters } from "@/ui/grid/measures";
+import { idCharacters, personCharacters } from "@/ui/grid/measures";
 import { MomentInput } from "@/ui/MomentInput";
 import { Panel } from "@/ui/Panel";
 import { Empty, Failed, Loading } from "@/ui/States";
@@ -58,6 +58,8 @@ const COLUMNS: GridColumn<AuditRow>[] = [
     header: "Object",
     width: 200,
     grow: 1.5,
+    characters: (row) => row.object_type.length + 1 + idCharacters(row.object_id),
+    stages: [0, 0],
     cell: (row) => (
       <span className="clip">
         <span className="muted">{row.object_type}</span> <span className="mono">{row.object_id}</span>
@@ -65,9 +67,23 @@ const COLUMNS: GridColumn<AuditRow>[] = [
     ),
   },
   {
+    id: "object_id",
+    header: "Object",
+    width: 150,
+    grow: 1.5,
+    characters: (row) => idCharacters(row.object_id),
+    stages: [1, 2],
+    cell: (row) => (
+      <span className="mono clip" title={row.object_type}>
+        {row.object_id}
+      </span>
+    ),
+  },
+  {
     id: "entry",
     header: "Entry",
     width: 104,
+    stages: [0, 1],
     grow: 0.6,
     cell: (row) => (
       <span className="mono clip">

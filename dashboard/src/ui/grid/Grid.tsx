@@ -20,7 +20,7 @@ import { useNarrow } from "@/lib/useNarrow";
 import { useWidth } from "../chart/useWidth";
 import { Select } from "../Field";
 import { Icon } from "../Icon";
-import { fitting, type GridColumn, leastWidths, tracks } from "./columns";
+import { atStage, fitting, type GridColumn, LAST_STAGE, leastWidths, tracks } from "./columns";
 import s from "./Grid.module.css";
 
 const features = tableFeatures({ columnVisibilityFeature });
@@ -80,7 +80,7 @@ export function Grid<T extends object>(props: GridProps<T>) {
   const [frame, framePx] = useWidth();
   const fit = fitting(visible, widths, rootPx(framePx) - SCROLLBAR_PX);
   const narrow = isPhone || (fit === null && framePx > 0);
-  const shown = fit ?? visible;
+  const shown = fit ?? atStage(visible, LAST_STAGE);
   const template = tracks(shown, widths);
   const rowPx = narrow ? CARD_PX : ROW_PX;
   const headerPx = narrow ? 0 : HEADER_PX;

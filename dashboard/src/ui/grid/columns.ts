@@ -46,6 +46,10 @@ export function leastWidths<T>(columns: readonly GridColumn<T>[], rows: readonly
   );
 }
 
+export function atStage<T>(columns: readonly GridColumn<T>[], stage: number): GridColumn<T>[] {
+  return columns.filter(({ stages: [first, last] = [0, LAST_STAGE] }) => first <= stage && stage <= last);
+}
+
 /**
  * The columns for a width: those of the first stage at which all fit, from much room to little. Nothing is cut and
  * nothing lies beyond the edge; null where not even the last stage fits.
@@ -56,9 +60,7 @@ export function fitting<T>(
   roomPx: number,
 ): GridColumn<T>[] | null {
   for (let stage = 0; stage <= LAST_STAGE; stage += 1) {
-    const shown = columns.filter(
-      ({ stages: [first, last] = [0, LAST_STAGE] }) => first <= stage && stage <= last,
-    );
+    const shown = atStage(columns, stage);
     const needs = shown.reduce(
       (sum, column) => sum + (widths.get(column.id) ?? 0) + GAP_PX,
       EDGES_PX - GAP_PX,
