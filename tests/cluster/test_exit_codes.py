@@ -15,6 +15,7 @@ from cluster.settings import get_settings
 ARGUMENTS = {
     "audit": ["verify"],
     "dlq": ["list"],
+    "ingest": ["A"],
     "rules": ["list"],
     "source": ["preview", "A"],
     "topics": ["list"],
