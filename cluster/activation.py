@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -168,6 +168,8 @@ async def activate(
             before = {row["name"]: told("sources", row) for row in await connection.fetch(_SQL["sources"])}
             sources = await _put_sources(connection, configuration)
             after = [told("sources", row) for row in await connection.fetch(_SQL["sources"])]
+            if any(before):
+                _check_identities(await connection.fetch(_SQL["rule_sets"]), before.keys(), configuration)
             rules = await _put_rules(connection, configuration.reconciliation.rule_set(), moment, who, first=untouched)
             version = 1 if newest is None else newest["version"] + 1
             put = await connection.fetchrow(
@@ -249,17 +251,17 @@ async def _put_rules(
     told = wanted.to_json()
     changed = {name: value for name, value in body.items() if name not in OF_SOURCES}
     changed |= {name: told[name] for name in OF_SOURCES if name in told}
-    was_rows = {name for row in active for name in json.loads(row["body"]).get("row_sources", ())}
-    for name in wanted.expected_sources:
-        if (name in was_rows) != (name in wanted.row_sources) and _was_known(active, name):
-            raise NotRunnableError(
-                f"source {name}: identity cannot be changed once it was read; give the source a new name"
-            )
     if changed == body:
         return []
     version = max(row["version"] for row in rows) + 1
     return list(await connection.fetch(_SQL["put_rules"], version, moment, json.dumps(changed), ACTOR, who))
 
 
-def _was_known(active: list[asyncpg.Record], name: str) -> bool:
-    return any(name in json.loads(row["body"]).get("expected_sources", ()) for row in active)
+def _check_identities(rows: list[asyncpg.Record], known: Collection[str], configuration: Configuration) -> None:
+    """Refuse a source that would be of rows and was not, or the other way round: it would judge the past anew."""
+    was_rows = {name for row in rows for name in json.loads(row["body"]).get("row_sources", ())}
+    for name, source in configuration.reconciliation.sources.items():
+        if name in known and source.has_rows != (name in was_rows):
+            raise NotRunnableError(
+                f"source {name}: identity cannot be changed once it was read; give the source a new name"
+            )

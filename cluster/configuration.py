@@ -45,7 +45,9 @@ def chosen_reconciliation(config: ReconConfig, name: str | None) -> Reconciliati
     return config.reconciliations[name]
 
 
-def why_no_pipeline(config: ReconConfig, chosen: ReconciliationConfig, *, chosen_by_name: bool = False) -> str:
+def why_no_pipeline(  # noqa: PLR0911 - one return a reason
+    config: ReconConfig, chosen: ReconciliationConfig, *, chosen_by_name: bool = False
+) -> str:
     """Why the pipeline cannot run a reconciliation of a configuration; empty when it can."""
     if len(config.reconciliations) > 1 and not chosen_by_name:
         names = ", ".join(config.reconciliations)
@@ -55,6 +57,15 @@ def why_no_pipeline(config: ReconConfig, chosen: ReconciliationConfig, *, chosen
     for name, source in chosen.sources.items():
         if source.is_file and source.path == STDIN:
             return f"source {name} reads standard input, which only recon match --config does; say path: with a name"
+        if source.is_canonical:
+            shared = [one for one in chosen.sources.values() if one.topic == source.topic]
+            if source.where or len(shared) > 1:
+                return (
+                    f"source {name} has canonical records and shares its topic or has where; "
+                    "say its fields, and they are read by a mapping"
+                )
+            if chosen.key != ("txn_id",) or source.negative:
+                return f"source {name} has canonical records, whose key is txn_id and whose amounts are not negative"
         if source.deletes == "retract":
             return f"source {name} has deletes: retract, which the pipeline does not know; right is deletes: ignore"
         if source.format == "protobuf" and source.schema is not None and source.message is None:

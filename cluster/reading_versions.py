@@ -158,7 +158,7 @@ def reading_of(
         if len(some) == 1 and only.fields is None and not only.where:
             canonical[topic] = CanonicalTopic(numbers[only.name], names.index(only.name), names)
             continue
-        decoders = _Decoders(some, schemas, lookups)
+        decoders = _Decoders(schemas, lookups)
         with_fields = [one if one.fields is not None else replace(one, fields=CANONICAL) for one in some]
         changed = replace(reconciliation, sources={**reconciliation.sources, **{one.name: one for one in with_fields}})
         mapped[topic] = TopicReader(
@@ -170,24 +170,24 @@ def reading_of(
 class _Decoders:
     """Decoders of a topic's sources; those that read alike share one, so that a record is decoded once."""
 
-    def __init__(self, sources: Sequence[SourceConfig], schemas: Mapping[str, bytes], lookups: Lookups) -> None:
+    def __init__(self, schemas: Mapping[str, bytes], lookups: Lookups) -> None:
         self._schemas = schemas
         self._lookups = lookups
         self._made: dict[tuple[object, ...], Decoder] = {}
-        paths = [path for one in sources for path in read_paths(one.fields or CANONICAL, one.where)]
-        self._names = quoted_names(dict.fromkeys(paths))
 
     def of(self, source: SourceConfig) -> Decoder | IngestedDecoder:
         if source.is_file:
             return IngestedDecoder()
-        key = (source.format, source.envelope, source.schema, source.message)
+        # Which names of a JSON object may not be repeated is a matter of what the source reads.
+        names = quoted_names(read_paths(source.fields or CANONICAL, source.where)) if source.format == "json" else ()
+        key = (source.format, source.envelope, source.schema, source.message, names)
         if key not in self._made:
-            self._made[key] = Decoder(self._encoding(source), source.envelope)
+            self._made[key] = Decoder(self._encoding(source, names), source.envelope)
         return self._made[key]
 
-    def _encoding(self, source: SourceConfig) -> Encoding:
+    def _encoding(self, source: SourceConfig, names: tuple[bytes, ...]) -> Encoding:
         if source.format == "json":
-            return JsonEncoding(self._names)
+            return JsonEncoding(names)
         if source.format == "avro":
             if source.schema is None:
                 return FramedAvro(self._lookups.avro())

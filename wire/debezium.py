@@ -54,7 +54,7 @@ def open_envelope(value: object) -> tuple[str, Mapping[str, object] | None, Mapp
         raise NotDebeziumError(f"op {operation[:16]!r} is none of c, r, u, d, t, m")
     side = "before" if operation == DELETE else "after"
     row = value.get(side)
-    if row is None and operation == DELETE:
+    if operation == DELETE and not isinstance(row, Mapping):
         return operation, {}, value
     if not isinstance(row, Mapping):
         raise NotDebeziumError(f"op {operation} has no {side}")
@@ -80,7 +80,7 @@ def row_key(key: bytes | None, format: str) -> str | None:  # noqa: A002 - the w
     list; a payload of null is no key. Any other key is its text where it is UTF-8 without NUL, else `0x` and its bytes
     in hexadecimal. What would be longer than ROW_KEY_BYTES_MAX is `sha256:` and the SHA-256 of the key's bytes.
     """
-    if key is None:
+    if not key:
         return None
     value = _json_object(key) if format == "json" else {}
     if _has_schema(value):

@@ -82,20 +82,25 @@ class FramedProtobuf:
 
     def __init__(self, lookup: Callable[[int], ProtobufSchema | None]) -> None:
         self._lookup = lookup
+        self._schemas: dict[int, ProtobufSchema] = {}
         self._readers: dict[tuple[int, tuple[int, ...]], Callable[[bytes], dict[str, Any]]] = {}
 
     def read(self, body: bytes) -> Any:
         """The message's values."""
         schema_id = _framed_schema_id(body)
+        schema = self._schemas.get(schema_id)
+        if schema is None:
+            schema = self._schemas[schema_id] = _registered(self._lookup, schema_id)
         try:
             indexes, at = message_indexes(body[HEADER_BYTES:])
-            read = self._readers.get((schema_id, indexes)) or self._reader(schema_id, indexes)
+            read = self._readers.get((schema_id, indexes)) or self._reader(schema, schema_id, indexes)
             return read(body[HEADER_BYTES + at :])
         except (BadVarintError, BadIndexesError, BadProtobufError) as error:
             raise UnreadableError(str(error)) from error
 
-    def _reader(self, schema_id: int, indexes: tuple[int, ...]) -> Callable[[bytes], dict[str, Any]]:
-        schema: ProtobufSchema = _registered(self._lookup, schema_id)
+    def _reader(
+        self, schema: ProtobufSchema, schema_id: int, indexes: tuple[int, ...]
+    ) -> Callable[[bytes], dict[str, Any]]:
         read = protobuf_values.reader_of(schema.message_at(indexes))
         self._readers[schema_id, indexes] = read
         return read

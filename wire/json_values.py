@@ -34,8 +34,8 @@ class BadJsonError(ValueError):
 def read_json(text: bytes, names: Iterable[bytes] = ()) -> Any:
     """The value of one JSON text. Raises BadJsonError.
 
-    `names` are the quoted names that matter (`b'"amount"'`): a text in which one of them occurs twice is searched for
-    objects that repeat a name. Without `names` every text is searched.
+    `names` are the quoted names that matter (`b'"amount"'`): an object that repeats one of them is refused. Without
+    `names` none may be repeated. Texts in which no name that matters occurs twice need no second look.
     """
     if len(text) > MESSAGE_BYTES_MAX:
         raise BadJsonError(f"{len(text)} bytes; a record has at most {MESSAGE_BYTES_MAX}")
@@ -45,7 +45,7 @@ def read_json(text: bytes, names: Iterable[bytes] = ()) -> Any:
         raise BadJsonError(str(error)) from error
     watched = tuple(names)
     if not watched or b"\\u" in text or any(text.count(name) > 1 for name in watched):
-        _refuse_repeated_names(text)
+        _refuse_repeated_names(text, frozenset(json.loads(name) for name in watched))
     # msgspec keeps the digits of a number with a point or an exponent; as an integer `-0` loses its sign.
     return json.loads(text, parse_float=Digits, parse_int=_integer) if _MINUS_ZERO.search(text) else value
 
@@ -70,13 +70,15 @@ def _integer(digits: str) -> int | Digits:
     return Digits(digits) if digits == "-0" else int(digits)
 
 
-def _refuse_repeated_names(text: bytes) -> None:
+def _refuse_repeated_names(text: bytes, watched: frozenset[str]) -> None:
+    """Raise BadJsonError for an object with a name twice, of the watched ones if there are any."""
+
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
             seen: set[str] = set()
             for name, _ in pairs:
-                if name in seen:
+                if name in seen and (not watched or name in watched):
                     raise BadJsonError(f"the name {name[:64]!r} occurs twice in one object")
                 seen.add(name)
         return found

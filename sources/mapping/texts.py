@@ -61,7 +61,7 @@ def read(records: Records, value: Value) -> Texts:
     """The value of every record. Raises BadPathError."""
     size = len(records.rows)
     if value.const is not None:
-        text = constant(value.const, size)
+        text = constant(value.const or None, size)
         return Texts(text, text)
     if value.join:
         original, kinds = _joined(records, value), None
@@ -71,7 +71,8 @@ def read(records: Records, value: Value) -> Texts:
     unlisted = None
     if value.words:
         text, unlisted = _meanings(text, value)
-    if value.default is not None:
+        text = text.replace("", None) if "" in (*value.words.values(), value.otherwise) else text
+    if value.default:
         text = text.fill_null(value.default)
     return Texts(text, original, unlisted, kinds or (lambda: None))
 

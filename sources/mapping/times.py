@@ -81,6 +81,10 @@ def milliseconds(text: str, time: Time, arrival_ms: int) -> int:
         return _milliseconds(text.strip(), time, arrival_ms)
     except (OverflowError, InvalidOperation) as error:
         raise BadTimeError(f"{shown(text)} is beyond the years 1 to 9999") from error
+    except BadTimeError:
+        raise
+    except ValueError as error:  # a letter that only looks like one of a month's name
+        raise BadTimeError(f"{shown(text)} is no time: {error}") from error
 
 
 def _milliseconds(text: str, time: Time, arrival_ms: int) -> int:
@@ -157,16 +161,26 @@ def _patterned(text: str, time: Time, arrival_ms: int) -> int:
 def _nearest(parts: dict[str, str | None], text: str, time: Time, arrival_ms: int) -> int:
     """The time in the year that puts it nearest to the arrival. The 29th of February is looked for where it is."""
     year = (_EPOCH + timedelta(milliseconds=arrival_ms)).year
-    found: list[int] = []
+    found: list[tuple[int, tuple[datetime, tzinfo | None]]] = []
     problem: BadTimeError | None = None
     for near in (year - 1, year, year + 1):
         try:
-            found.append(_placed(*_moment({**parts, "year": str(near)}, text), time))
+            moment = _moment({**parts, "year": str(near)}, text)
         except BadTimeError as error:
             problem = error
+        else:
+            found.append((abs(_roughly(*moment, time) - arrival_ms), moment))
     if not found:
         raise problem or BadTimeError(f"{shown(text)} is no time")
-    return min(found, key=lambda stamp: abs(stamp - arrival_ms))
+    # The calendar alone chooses: a time that the clocks jumped over does not become that of another year.
+    return _placed(*min(found, key=lambda one: one[0])[1], time)
+
+
+def _roughly(moment: datetime, zone: tzinfo | None, time: Time) -> int:
+    """A time as it would be without changes of the clock, near enough to choose its year."""
+    if zone is None and time.zone is not None:
+        zone = zone_of(time.zone)
+    return _stamp(moment.replace(tzinfo=zone or UTC))
 
 
 def _moment(parts: dict[str, str | None], text: str) -> tuple[datetime, tzinfo | None]:

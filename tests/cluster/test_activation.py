@@ -151,3 +151,26 @@ def test_up_refuses_what_cannot_be_run(tmp_path, monkeypatch):
     result = CliRunner().invoke(build("up"), ["up"])
     assert result.exit_code == ExitCode.USAGE
     assert "--reconciliation with one of a, b" in result.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("sources", "why"),
+    [
+        (("      A: {topic: t, format: avro, where: {path: status, in: [SUCCESS]}}\n",), "say its fields"),
+        (("      A: {topic: t, format: avro, negative: true}\n",), "not negative"),
+    ],
+)
+def test_canonical_records_have_their_own_way(load, sources, why):
+    with pytest.raises(NotRunnableError, match=why):
+        load(*sources)
+
+
+@pytest.mark.stack
+async def test_the_identity_of_an_optional_source_stays_too(fresh_db, load):
+    base = Base(fresh_db)
+    known = await base.fetch("select count(*) from sources where name = 'SWITCH'")
+    optional = SWITCH.replace("{topic", "{expected: false, topic")
+    if known == [(0,)]:
+        await activate(base.owner, load(BANK, optional))
+    with pytest.raises(NotRunnableError, match="identity cannot be changed"):
+        await activate(base.owner, load(BANK, optional.replace("envelope: debezium, ", "")))

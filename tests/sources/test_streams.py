@@ -166,3 +166,26 @@ def test_attributes_are_packed_by_their_sorted_names():
     )
     assert found.events["attributes"].to_list() == ['{"B":"x\\n","a":"é","z":"\\"1\\""}', None, '{"z":"2"}']
     assert found.events["attributes"].dtype == pl.String
+
+
+@pytest.mark.parametrize("meaning", ['values: {"": [NA]}', 'otherwise: "", values: {X: [never]}', 'default: ""'])
+def test_a_meaning_of_nothing_is_empty(meaning):
+    fields = FIELDS.replace("{path: ref, upper: true}", f"{{path: ref, {meaning}}}")
+    reader = topic({"A": mapped(fields=fields)})
+    value = record("" if meaning.startswith("default") else "NA")
+    found = reader.read(batch(value))
+    assert found.events.is_empty()
+    assert [reject.reason for reject in found.rejects] == [DeadLetterReason.BAD_ID]
+
+
+@pytest.mark.parametrize(("text", "is_event"), [(b'"x": 1, "x": 2', True), (b'"amt": 2, "amt": 3', False)])
+def test_only_a_repeated_name_that_is_read_is_a_mistake(text, is_event):
+    body = json.dumps(record()).encode()[:-1] + b", " + text + b"}"
+    found = topic({"A": mapped()}).read(batch(body))
+    assert len(found.events) == is_event
+    assert len(found.rejects) == (not is_event)
+
+
+def test_a_delete_is_one_whatever_it_says_was_before():
+    found = topic({"A": mapped("        envelope: debezium\n")}).read(batch({"op": "d", "before": 7}, keys=[b"k"]))
+    assert found.skipped == {"deleted": 1}

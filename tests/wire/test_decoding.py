@@ -288,7 +288,7 @@ def keyed(payload: str) -> bytes:
         pytest.param(b'{"payload": 1}', "json", '{"payload": 1}', id="payload-alone"),
         pytest.param(keyed("1"), "avro", keyed("1").decode(), id="another-format"),
         pytest.param(b"R 1", "json", "R 1", id="text"),
-        pytest.param(b"", "json", "", id="empty"),
+        pytest.param(b"", "json", None, id="empty"),
         pytest.param(b"\x00\x00\x00\x00\x07\x02", "avro", "0x000000000702", id="framed"),
         pytest.param(b"\xff\xfe", "json", "0xfffe", id="no-text"),
         pytest.param(b"x" * 256, "json", "x" * 256, id="longest"),

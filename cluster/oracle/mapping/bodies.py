@@ -16,7 +16,7 @@ from cluster.oracle.mapping.envelopes import NoEnvelope
 from cluster.oracle.mapping.json_text import NotJson
 from cluster.oracle.mapping.meanings import NoMeaning
 from cluster.oracle.mapping.protobuf import NotProtobuf
-from cluster.oracle.mapping.values import FileRow
+from cluster.oracle.mapping.values import FileRow, steps
 from cluster.oracle.records import LogRecord, Refused, Skipped
 from schemas.errors import DeadLetterReason
 
@@ -114,6 +114,7 @@ class Bodies:
         """Raises what the parsers raise for a file that is no schema: such a configuration is not activated."""
         self._source = source
         self._schemas = schemas
+        self._names = names_read(source)
         self._bare_avro: Schema | None = None
         self._bare_protobuf: Descriptor | None = None
         if source.schema is not None and source.form == "avro":
@@ -142,7 +143,7 @@ class Bodies:
     def _read(self, body: bytes) -> Any:
         match self._source.form:
             case "json":
-                return json_text.read(json_text.without_framing(body))
+                return json_text.read(json_text.without_framing(body), self._names)
             case "avro":
                 if self._bare_avro is not None:
                     return avro_trees.read(self._bare_avro, body)
@@ -155,6 +156,25 @@ class Bodies:
                 files = self._schemas.protobuf(schema_id)
                 indexes, message = protobuf.message_indexes(rest)
                 return protobuf.read(files.at(indexes), message)
+
+
+def names_read(source: Source) -> frozenset[str]:
+    """The names of objects that a source's paths go through."""
+    fields = source.fields
+    if fields is None:
+        return frozenset()
+    amounts = [one for one in (fields.amount, fields.fee) if one is not None]
+    ids = (fields.txn_id, fields.currency, fields.status, fields.event_id, fields.account_id, fields.original_txn_id)
+    values = [
+        *ids,
+        fields.event_time.value,
+        *fields.attributes.values(),
+        *(one.value for one in source.where),
+        *(part for one in amounts for part in (one.value, one.debit, one.credit)),
+        *(one.indicator.value for one in amounts if one.indicator is not None),
+    ]
+    paths = [path for one in values if one is not None for path in (*one.places, *one.join) if not path.startswith("$")]
+    return frozenset(step for path in paths for step in steps(path) or () if isinstance(step, str))
 
 
 def _file_row(value: bytes | None) -> Opened:

@@ -19,7 +19,7 @@ def of_place(record: LogRecord) -> str:
 def of_row(record: LogRecord, form: str) -> str | None:
     """The row that the record's key names; None where it names none."""
     key = record.key
-    if key is None:
+    if not key:
         return None
     tree = _json(key) if form == "json" else None
     if isinstance(tree, dict) and "schema" in tree and "payload" in tree:

@@ -170,3 +170,17 @@ def test_by_the_column_as_by_the_definition():
                 except BadTimeError as error:
                     right = str(error)
                 assert found == right, (text, form, zone, fold)
+
+
+def test_a_time_without_a_year_that_the_clocks_jumped_over_is_of_no_other_year():
+    time = Time(AT, "%m-%d %H:%M", "Europe/Berlin")
+    with pytest.raises(BadTimeError, match="put forward"):
+        milliseconds("03-29 02:30", time, utc("2026-03-29T12:00:00"))
+    assert milliseconds("03-29 03:30", time, utc("2026-03-29T12:00:00")) == utc("2026-03-29T01:30:00")
+    assert milliseconds("02-29 12:00", Time(AT, "%m-%d %H:%M", "UTC"), utc("2023-06-01T00:00:00")) == utc(
+        "2024-02-29T12:00:00"
+    )
+
+
+def test_a_letter_that_only_looks_like_one_of_a_month_is_no_month():
+    assert "is no time" in read(["01 \u017fep 2026"], Time(AT, "%d %b %Y", "UTC"))[0]
