@@ -52,6 +52,10 @@ OLD_FLUSH_S: Final = 60.0
 BYE_S: Final = 0.2  # time for the goodbye to leave before the socket is closed
 
 
+FEED_WAIT_S: Final = 5.0
+"""How long a greeting waits for a replica that does not follow the feed yet, in seconds; Redis may be away longer."""
+
+
 class Json:
     """orjson under the names that python-socketio calls."""
 
@@ -87,6 +91,7 @@ class Live:
         self._background: set[asyncio.Task[Any]] = set()
         self._pipeline_sent_at = 0
         self._draining = False
+        self._follows_feed = asyncio.Event()
         self.sio = socketio.AsyncServer(
             async_mode="asgi",
             transports=["polling", "websocket"] if options.long_polling else ["websocket"],
@@ -183,6 +188,9 @@ class Live:
             if self.sio.manager.is_connected(socket.sid, NAMESPACE):
                 break
             await asyncio.sleep(0.005)
+        # Before the replica knows where the feed is, "from here on" would skip what comes in between.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._follows_feed.wait(), FEED_WAIT_S)
         replay = "none"
         if resumes and socket.seq != self.ring.newest:
             behind = self.ring.newest - socket.seq
@@ -427,6 +435,7 @@ class Live:
 
     async def _on_gap(self, newest: int, reason: str) -> None:
         """The feed goes on from `newest`; without a reason it only begins."""
+        self._follows_feed.set()
         if reason == "" and self.ring.newest == newest:
             return
         self.ring.restart(newest)

@@ -27,6 +27,7 @@ from api.tokens import fetch_from
 from cluster.acceptance import Acceptance
 from cluster.serve_app import api_options, decode_payload, judge_history
 from schemas.events import DEFAULT_SOURCES, Status, key_group_of
+from schemas.headers import Headers
 from schemas.verdicts import STATUS_LETTERS, Verdict, break_mask
 
 if TYPE_CHECKING:
@@ -302,7 +303,7 @@ def ports(options: ApiOptions, trusted_key: TrustedKey, stack: Endpoints) -> Ite
         document = await keycloak()
         return {"keys": [*document["keys"], trusted_key.jwk()]}
 
-    async def republish(topic: str, key: bytes | None, payload: bytes) -> tuple[int, int]:
+    async def republish(topic: str, key: bytes | None, payload: bytes, headers: Headers = ()) -> tuple[int, int]:
         republished.append((topic, key, payload))
         return 0, len(republished) - 1
 
