@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -130,6 +131,10 @@ class _Rows:
         self._parts.add(frame)
 
 
+READABLE_ROWS: Final = 50_000
+"""How many results are made readable at a time."""
+
+
 def looks_rounded_warning(file: str, count: int, first: str, txn_id: str) -> str:
     """What is said of a file whose ids look rounded. `first` says where the first of them stands."""
     return (
@@ -196,9 +201,15 @@ def reconcile(
 
 
 def readable(outcome: Reconciliation) -> pl.DataFrame:
-    """Results for people and spreadsheets: words for masks, one set of columns per source."""
-    names = outcome.names
-    results = outcome.results
+    """Results for people and spreadsheets: words for masks, one set of columns per source.
+
+    A part after the other: legs as Python objects take thirty times the room that they have in a frame.
+    """
+    parts = list(outcome.results.iter_slices(READABLE_ROWS)) or [outcome.results]
+    return pl.concat([_readable(part, outcome.names) for part in parts])
+
+
+def _readable(results: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     legs = [unpack_legs(packed, names) for packed in results["legs"]]
     columns: dict[str, list[object]] = {
         "txn_id": results["txn_id"].to_list(),
