@@ -92,12 +92,15 @@ class Parts:
         return pl.concat(results or [judge(empty(dict(schema)))]).sort("txn_id")
 
 
+_COLUMNS: Final = {name: dtype for name, dtype in EVENT_SCHEMA.items() if name != "attributes"}
+
+
 class _Rows:
     """Rows of all files, packed into frames as they come."""
 
     def __init__(self) -> None:
         self._parts = Parts()
-        self._columns: dict[str, list[object]] = {name: [] for name in EVENT_SCHEMA}
+        self._columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
         self.count = 0
 
     def add(self, source_id: int, row: Row, base: int) -> None:
@@ -116,7 +119,6 @@ class _Rows:
         columns["arrival"].append(row.arrival)
         columns["partition"].append(source_id)
         columns["offset"].append(base + row.line)
-        columns["attributes"].append(None)
         if len(columns["seq"]) >= CHUNK_ROWS:
             self._pack()
 
@@ -126,8 +128,8 @@ class _Rows:
         return self._parts
 
     def _pack(self) -> None:
-        frame = pl.DataFrame(self._columns, schema=EVENT_SCHEMA)
-        self._columns = {name: [] for name in EVENT_SCHEMA}
+        frame = pl.DataFrame(self._columns, schema=_COLUMNS).with_columns(attributes=pl.lit(None, pl.String))
+        self._columns = {name: [] for name in _COLUMNS}
         self._parts.add(frame)
 
 
