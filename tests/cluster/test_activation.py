@@ -102,6 +102,9 @@ async def test_the_whole_story(fresh_db, load):
         await activate(base.owner, load(BANK.replace("bank_t", "other_t")))
     with pytest.raises(NotRunnableError, match="identity cannot be changed"):
         await activate(base.owner, load(BANK.replace("{topic", "{envelope: debezium, topic")))
+    optional = SWITCH.replace("{topic", "{expected: false, topic").replace("envelope: debezium, ", "")
+    with pytest.raises(NotRunnableError, match="source SWITCH: identity cannot be changed"):
+        await activate(base.owner, load(BANK, APP, optional))
     assert await base.fetch("select count(*) from configurations") == [(3,)]
 
     # Readers find all versions, each from its moment on.
@@ -163,14 +166,3 @@ def test_up_refuses_what_cannot_be_run(tmp_path, monkeypatch):
 def test_canonical_records_have_their_own_way(load, sources, why):
     with pytest.raises(NotRunnableError, match=why):
         load(*sources)
-
-
-@pytest.mark.stack
-async def test_the_identity_of_an_optional_source_stays_too(fresh_db, load):
-    base = Base(fresh_db)
-    known = await base.fetch("select count(*) from sources where name = 'SWITCH'")
-    optional = SWITCH.replace("{topic", "{expected: false, topic")
-    if known == [(0,)]:
-        await activate(base.owner, load(BANK, optional))
-    with pytest.raises(NotRunnableError, match="identity cannot be changed"):
-        await activate(base.owner, load(BANK, optional.replace("envelope: debezium, ", "")))
