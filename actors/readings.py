@@ -12,25 +12,21 @@ from schemas.events import SourceSpec
 from sources.streams import TopicReader
 from wire.events import SOURCE_SYMBOLS, SchemaLookup
 
-NEVER_MS = 1 << 62
-
 
 @dataclass(frozen=True, slots=True)
 class CanonicalTopic:
-    """A topic of recon's own records: its source's id, and what its records may call their source.
-
-    `names` are the configured sources, None where they are those of the event schema; `position` is the place of the
-    topic's source among them.
-    """
+    """A topic of recon's own records: its source's id, and the place of that source among the reading's names."""
 
     source: int
     position: int
-    names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One version of the configuration, as a reader applies it. Topics that it does not name are passed over."""
+    """One version of the configuration, as a reader applies it. Topics that it does not name are passed over.
+
+    `names` are what records may call their source: the configured sources, None for those of the event schema.
+    """
 
     lookup: SchemaLookup
     canonical: Mapping[str, CanonicalTopic]
@@ -48,9 +44,15 @@ class Reading:
         for source in sources:
             if source.name not in SOURCE_SYMBOLS:
                 raise ValueError(f"source {source.name} is not a symbol of the event schema {SOURCE_SYMBOLS}")
+        return cls.nameable(sources, lookup)
+
+    @classmethod
+    def nameable(cls, sources: Sequence[SourceSpec], lookup: SchemaLookup) -> Reading:
+        """The same of those sources that the event schema can name."""
         canonical = {
             source.topic: CanonicalTopic(number, SOURCE_SYMBOLS.index(source.name))
             for number, source in enumerate(sources)
+            if source.name in SOURCE_SYMBOLS
         }
         return cls(lookup, canonical)
 

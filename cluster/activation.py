@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ import asyncpg
 
 from cluster.audit_chain import append
 from cluster.configuration import chosen_reconciliation, read_config, why_no_pipeline
-from cluster.reading_versions import Lookups, UnusableSchemaError, reading_of, topic_of
+from cluster.reading_versions import Lookups, UnusableSchemaError, reading_of, source_specs, topic_of
 from schemas.audit import AuditEntry
 from schemas.covered import ROWS, SETUP_CHAIN, told
 from schemas.errors import ReconError
@@ -107,7 +107,7 @@ async def sources_in_force(
     try:
         if await connection.fetchrow(_SQL["newest"]) is None:
             return built_in
-        return _specs(await connection.fetch(_SQL["sources"]))
+        return source_specs(await connection.fetch(_SQL["sources"]))
     finally:
         await connection.close()
 
@@ -160,17 +160,17 @@ async def activate(
             await connection.execute(_SQL["lock"])
             newest = await connection.fetchrow(_SQL["newest"])
             if _is_same(newest, configuration):
-                return _specs(await connection.fetch(_SQL["sources"]))
+                return source_specs(await connection.fetch(_SQL["sources"]))
             untouched = newest is None and bool(await connection.fetchval(_SQL["is_untouched"]))
             moment = datetime.now(UTC) + timedelta(milliseconds=RULES_LEAD_MS)
             if untouched:
                 moment = datetime.fromtimestamp(0, UTC)
-            before = {row["name"]: told("sources", row) for row in await connection.fetch(_SQL["sources"])}
-            sources = await _put_sources(connection, configuration)
-            after = [told("sources", row) for row in await connection.fetch(_SQL["sources"])]
-            if any(before):
-                _check_identities(await connection.fetch(_SQL["rule_sets"]), before.keys(), configuration)
-            rules = await _put_rules(connection, configuration.reconciliation.rule_set(), moment, who, first=untouched)
+            before = {row["name"]: row for row in await connection.fetch(_SQL["sources"])}
+            after = await _put_sources(connection, configuration, before)
+            rule_sets = await connection.fetch(_SQL["rule_sets"])
+            _check_identities(rule_sets, before, configuration)
+            wanted = configuration.reconciliation.rule_set()
+            rules = await _put_rules(connection, rule_sets, wanted, moment, who, first=untouched)
             version = 1 if newest is None else newest["version"] + 1
             put = await connection.fetchrow(
                 _SQL["put_version"],
@@ -185,7 +185,7 @@ async def activate(
                 "reconciliation": configuration.reconciliation.name,
                 ROWS: {
                     "configurations": [told("configurations", put)],
-                    "sources": [row for row in after if before.get(row["name"]) != row],
+                    "sources": [told("sources", row) for row in after if before.get(row["name"]) != row],
                     "rule_sets": [told("rule_sets", row) for row in rules],
                 },
             }
@@ -193,7 +193,7 @@ async def activate(
                 datetime.now(UTC), who, "configuration.activated", "configuration", str(version), details
             )
             await append(connection, SETUP_CHAIN, entry)
-            return sources
+            return source_specs(after)
     finally:
         await connection.close()
 
@@ -206,14 +206,13 @@ def _is_same(newest: asyncpg.Record | None, configuration: Configuration | None)
     return bool(told == wanted)
 
 
-def _specs(rows: list[asyncpg.Record]) -> tuple[SourceSpec, ...]:
-    return tuple(SourceSpec(row["name"], row["topic"], row["expected"]) for row in rows)
+async def _put_sources(
+    connection: asyncpg.Connection[Any], configuration: Configuration, known: Mapping[str, asyncpg.Record]
+) -> list[asyncpg.Record]:
+    """New sources get the next numbers; those that the file names no more stay, and are not expected any longer.
 
-
-async def _put_sources(connection: asyncpg.Connection[Any], configuration: Configuration) -> tuple[SourceSpec, ...]:
-    """New sources get the next numbers; those that the file names no more stay, and are not expected any longer."""
-    rows = await connection.fetch(_SQL["sources"])
-    known = {row["name"]: row for row in rows}
+    `known` are the ledger's rows by name; the result are all of them afterwards, in order of their numbers.
+    """
     wanted = configuration.specs()
     new = [source for source in wanted if source.name not in known]
     if len(known) + len(new) > SOURCES_MAX:
@@ -233,17 +232,22 @@ async def _put_sources(connection: asyncpg.Connection[Any], configuration: Confi
     for name, row in known.items():
         if row["expected"] != expected.get(name, False):
             await connection.execute(_SQL["set_expected"], name, expected.get(name, False))
-    return _specs(await connection.fetch(_SQL["sources"]))
+    return list(await connection.fetch(_SQL["sources"]))
 
 
 async def _put_rules(
-    connection: asyncpg.Connection[Any], wanted: RuleSet, moment: datetime, who: str, *, first: bool
+    connection: asyncpg.Connection[Any],
+    rows: Sequence[asyncpg.Record],
+    wanted: RuleSet,
+    moment: datetime,
+    who: str,
+    *,
+    first: bool,
 ) -> list[asyncpg.Record]:
     """The file's rules as the first rule set; later only what its sources mean to a judgement, as a new version.
 
-    Gives the rows that it has written.
+    `rows` are the rule sets that there are; gives the rows that it has written.
     """
-    rows = await connection.fetch(_SQL["rule_sets"])
     if first and len(rows) == 1:
         return list(await connection.fetch(_SQL["set_first_rules"], json.dumps(wanted.to_json()), ACTOR))
     active = [row for row in rows if row["state"] == "active"]
@@ -257,7 +261,7 @@ async def _put_rules(
     return list(await connection.fetch(_SQL["put_rules"], version, moment, json.dumps(changed), ACTOR, who))
 
 
-def _check_identities(rows: list[asyncpg.Record], known: Collection[str], configuration: Configuration) -> None:
+def _check_identities(rows: Sequence[asyncpg.Record], known: Collection[str], configuration: Configuration) -> None:
     """Refuse a source that would be of rows and was not, or the other way round: it would judge the past anew."""
     was_rows = {name for row in rows for name in json.loads(row["body"]).get("row_sources", ())}
     for name, source in configuration.reconciliation.sources.items():

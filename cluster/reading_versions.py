@@ -24,7 +24,6 @@ from sources.streams import StreamSource, TopicReader
 from wire.avro_schema import BadSchemaError
 from wire.avro_schema import parse as parse_avro
 from wire.decoding import BareAvro, BareProtobuf, Decoder, Encoding, FramedAvro, FramedProtobuf, JsonEncoding
-from wire.events import SOURCE_SYMBOLS
 from wire.json_values import quoted_names
 from wire.protobuf_values import BadProtobufError, ProtobufSchema
 
@@ -46,8 +45,9 @@ class Lookups:
 
     def events(self, names: tuple[str, ...] | None) -> SchemaCache:
         """Records of recon's own form; `names` are the configured sources."""
-        found = self._made.setdefault(("events", names), SchemaCache(self._registry, names=names))
-        assert isinstance(found, SchemaCache)  # noqa: S101
+        found = self._made.get(names)
+        if not isinstance(found, SchemaCache):
+            found = self._made[names] = SchemaCache(self._registry, names=names)
         return found
 
     def avro(self) -> RegistryLookup[Any]:
@@ -89,21 +89,12 @@ class LedgerReadings:
                 self._made[row["version"]] = self._reading(row)
         versions = [self._made[row["version"]] for row in rows]
         if not versions or min(one.effective_from_ms for one in versions) > 0:
-            versions.append(self._built_in())
+            versions.append(Reading.nameable(self._sources, self._lookups.events(None)))
         return Readings(versions)
 
     def close(self) -> None:
         """Let connections go."""
         self._lookups.close()
-
-    def _built_in(self) -> Reading:
-        """What is read before the first configuration: our own records of the sources that our schema can name."""
-        canonical = {
-            source.topic: CanonicalTopic(number, SOURCE_SYMBOLS.index(source.name))
-            for number, source in enumerate(self._sources)
-            if source.name in SOURCE_SYMBOLS
-        }
-        return Reading(self._lookups.events(None), canonical)
 
     async def _rows(self) -> list[asyncpg.Record]:
         try:
@@ -111,10 +102,7 @@ class LedgerReadings:
             try:
                 versions = list(await connection.fetch(_SQL["versions"]))
                 if versions:
-                    self._sources = tuple(
-                        SourceSpec(row["name"], row["topic"], row["expected"])
-                        for row in await connection.fetch(_SQL["sources"])
-                    )
+                    self._sources = source_specs(await connection.fetch(_SQL["sources"]))
                 return versions
             finally:
                 await connection.close()
@@ -127,6 +115,11 @@ class LedgerReadings:
         numbers = {source.name: number for number, source in enumerate(self._sources)}
         made = reading_of(config.reconciliations[row["reconciliation"]], schemas, numbers, self._lookups)
         return replace(made, version=row["version"], effective_from_ms=row["effective_from_ms"])
+
+
+def source_specs(rows: Sequence[asyncpg.Record]) -> tuple[SourceSpec, ...]:
+    """The ledger's rows of sources as the vocabulary's plain values."""
+    return tuple(SourceSpec(row["name"], row["topic"], row["expected"]) for row in rows)
 
 
 def topic_of(reconciliation: ReconciliationConfig, source: SourceConfig) -> str:
@@ -156,7 +149,7 @@ def reading_of(
     for topic, some in by_topic.items():
         only = some[0]
         if len(some) == 1 and only.fields is None and not only.where:
-            canonical[topic] = CanonicalTopic(numbers[only.name], names.index(only.name), names)
+            canonical[topic] = CanonicalTopic(numbers[only.name], names.index(only.name))
             continue
         decoders = _Decoders(schemas, lookups)
         with_fields = [one if one.fields is not None else replace(one, fields=CANONICAL) for one in some]

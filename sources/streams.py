@@ -16,16 +16,15 @@ import numpy.typing as npt
 import polars as pl
 
 from schemas.errors import DeadLetterReason
-from schemas.events import ID_BYTES_MAX
 from sources.config.models import ReconciliationConfig, SourceConfig
 from sources.config.reading import read_paths
 from sources.ingested import IngestedDecoder, IngestedRecords
-from sources.mapping.apply import MAPPED_SCHEMA, SourceMapping, packed_attributes
+from sources.mapping.apply import MAPPED_SCHEMA, NO_ID, NOT_OURS, SourceMapping, cannot_be_ids, packed_attributes
 from wire import debezium
 from wire.avro_columns import ColumnTexts
 from wire.decoding import Decoder
 from wire.messages import DETAIL_CHARACTERS_MAX, Messages, Reject, Values
-from wire.records import ColumnRecords, NestedRecords, Records
+from wire.records import ColumnRecords, NestedRecords, Records, bytes_text
 
 # What a topic's events look like. `row` is the message's index in the batch, `source` the number of its source.
 STREAMED_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -44,8 +43,6 @@ STREAMED_SCHEMA: Final[dict[str, pl.DataType]] = {
 
 DELETED: Final = "deleted"
 """Why a record is skipped that says that a row is gone."""
-WITHOUT_SOURCE: Final = "where"
-"""Why a record is skipped that no source's conditions take."""
 
 _Rows = npt.NDArray[np.int64]
 
@@ -183,12 +180,10 @@ class TopicReader:
 
 def _with_good_ids(events: pl.DataFrame) -> tuple[pl.DataFrame, list[Reject]]:
     """Events whose id can be stored, and rejects for the others."""
-    ids = events["event_id"]
-    bad = (ids.str.len_bytes() > ID_BYTES_MAX) | ids.str.contains("\0", literal=True)
+    bad = cannot_be_ids(events["event_id"])
     if not bad.any():
         return events, []
-    detail = f"event_id: is not 1 to {ID_BYTES_MAX} bytes of text without NUL"
-    rejects = [Reject(row, DeadLetterReason.BAD_ID, detail) for row in events.filter(bad)["row"]]
+    rejects = [Reject(row, DeadLetterReason.BAD_ID, f"event_id: {NO_ID}") for row in events.filter(bad)["row"]]
     return events.filter(~bad), rejects
 
 
@@ -240,12 +235,7 @@ def _beside(messages: Messages, path: str) -> Callable[[int], str | None]:
 
 
 def _text(content: bytes | None) -> str | None:
-    if content is None:
-        return None
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return None
+    return None if content is None else bytes_text(content)
 
 
 def _of_several(found: Sequence[_Taken], size: int, names: Sequence[str]) -> Streamed:
@@ -268,7 +258,7 @@ def _of_several(found: Sequence[_Taken], size: int, names: Sequence[str]) -> Str
                 unread.setdefault(reject.row, reject)
     rejects += unread.values()
     merged = pl.concat(events).sort("row")
-    skipped = Counter({WITHOUT_SOURCE: size - len(merged) - len(rejects)})
+    skipped = Counter({NOT_OURS: size - len(merged) - len(rejects)})
     return Streamed(merged, sorted(rejects, key=lambda reject: reject.row), +skipped)
 
 

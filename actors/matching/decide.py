@@ -252,7 +252,7 @@ def _totals(
 def _special(events: pl.DataFrame, basis: _Basis, beside: Mapping[str, pl.Expr]) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """Totals and legs of transactions with several events of a source, optional sources, or late arrivals."""
     distinct, _ = drop_redeliveries(events, basis.rows)
-    ranked = distinct.lazy().sort("txn_id", "source", *_LEG_ORDER).with_row_index("rank").collect()
+    ranked = collected(distinct.lazy().sort("txn_id", "source", *_LEG_ORDER).with_row_index("rank"))
     superseded = _superseded(ranked, basis.rows)
     pairs = (
         ranked.lazy()
@@ -338,7 +338,7 @@ def _with_states_followed(history: pl.LazyFrame, txn_ids: pl.Series, basis: _Bas
     The leg of a source is no running maximum there: a new state may have an earlier time than the one that it replaces.
     Such transactions are few, so their events are gone through one by one.
     """
-    followed = history.collect()
+    followed = collected(history)
     concerned = followed["txn_id"].is_in(txn_ids.unique().implode())
     complete = followed["complete"].to_list()
     columns = ["txn_id", "source", "event_id", "rank", "status"]

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from cluster.cli.exit_codes import ExitCode
 from cluster.cli.terminal import SafeConsole, one_line
-from cluster.configuration import config_path, read_config
-from sources.config.models import ReconConfig, SourceConfig
-from sources.config.problems import InvalidConfigError
+from cluster.configuration import chosen_reconciliation, config_path, read_config
+from sources.config.models import ReconciliationConfig, ReconConfig, SourceConfig
+from sources.config.problems import InvalidConfigError, closest
 from sources.config.reading import json_schema, read_paths
 
 app = typer.Typer(no_args_is_help=True, help="The configuration recon.yaml: what is reconciled, from which sources.")
@@ -33,6 +33,20 @@ def load(file: Path | None) -> ReconConfig:
         return read_config(config_path(file))
     except InvalidConfigError as error:
         fail(*error.lines)
+
+
+def load_source(
+    file: Path | None, reconciliation: str | None, name: str
+) -> tuple[ReconciliationConfig, SourceConfig, Path]:
+    """A reconciliation, one of its sources and where its relative paths begin, or the end of the command."""
+    config = load(file)
+    try:
+        chosen = chosen_reconciliation(config, reconciliation)
+    except InvalidConfigError as error:
+        fail(*error.lines)
+    if name not in chosen.sources:
+        fail(f"reconciliation {chosen.name} has no source {name!r}; {closest(name, chosen.sources)}")
+    return chosen, chosen.sources[name], Path(config.file).parent if config.file else Path()
 
 
 def fail(*messages: str, code: ExitCode = ExitCode.USAGE) -> NoReturn:

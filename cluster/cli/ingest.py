@@ -14,9 +14,8 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from cluster.cli.config import console, errors, fail, load
+from cluster.cli.config import console, errors, fail, load_source
 from cluster.cli.exit_codes import ExitCode
-from cluster.configuration import chosen_reconciliation
 from cluster.endpoints import Endpoints, StackNotUpError
 from cluster.files.configured import files_of
 from cluster.files.reading import UnusableFileError
@@ -24,7 +23,6 @@ from cluster.ingestion import ChangedStatementError, Ingested, Ingestion, Ingest
 from cluster.settings import read_settings
 from schemas.errors import TransientError
 from sources.config.models import ReconciliationConfig
-from sources.config.problems import InvalidConfigError, closest
 from sources.files import errors as file_errors
 from sources.files.opened import OpenedFile
 from sources.files.opening import STDIN, open_file
@@ -48,16 +46,9 @@ def ingest(
     after a crash the same command finishes the job. Exit 0: all rows are in. Exit 1: rows were set aside as dead
     letters. Exit 2: a file or the configuration cannot be used; nothing of the file is in. Exit 3: no stack answers.
     """
-    found_config = load(config)
-    try:
-        chosen = chosen_reconciliation(found_config, reconciliation)
-    except InvalidConfigError as error:
-        fail(str(error))
-    if name not in chosen.sources:
-        fail(f"reconciliation {chosen.name} has no source {name!r}; {closest(name, chosen.sources)}")
-    if not chosen.sources[name].is_file:
-        fail(f"source {name} reads topic {chosen.sources[name].topic}; recon ingest is for sources with path:")
-    folder = Path(found_config.file).parent if found_config.file else Path()
+    chosen, source, folder = load_source(config, reconciliation, name)
+    if not source.is_file:
+        fail(f"source {name} reads topic {source.topic}; recon ingest is for sources with path:")
     given = {name: [str(file) for file in files]} if files else {}
     try:
         endpoints = Endpoints.load(read_settings().state_dir)

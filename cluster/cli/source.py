@@ -16,9 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.activation import NotRunnableError, schemas_of
-from cluster.cli.config import console, fail, load
+from cluster.cli.config import console, fail, load_source
 from cluster.cli.exit_codes import ExitCode
-from cluster.configuration import chosen_reconciliation
 from cluster.endpoints import Endpoints, StackNotUpError
 from cluster.files.configured import ConfiguredFile, files_of, raw_text, stream_of
 from cluster.files.reading import UnusableFileError
@@ -30,7 +29,6 @@ from schemas.events import STATUS_NAMES
 from schemas.money import format_minor
 from sources.config.field_grammar import FIELD_NAMES
 from sources.config.models import ReconciliationConfig
-from sources.config.problems import InvalidConfigError, closest
 from sources.files import errors
 from sources.files.opening import STDIN, open_file
 from sources.mapping.apply import SourceMapping
@@ -73,18 +71,11 @@ def preview(
     Of a source with a topic the newest records are looked at, unless a file is named. Exit 0: every record can be read.
     Exit 1: some are set aside. Exit 2: the file or the configuration cannot be used. Exit 3: the stack is not up.
     """
-    found_config = load(config)
-    try:
-        chosen = chosen_reconciliation(found_config, reconciliation)
-    except InvalidConfigError as error:
-        fail(*error.lines)
-    if name not in chosen.sources:
-        fail(f"reconciliation {chosen.name} has no source {name!r}; {closest(name, chosen.sources)}")
-    folder = Path(found_config.file).parent if found_config.file else Path()
-    only = replace(chosen, sources={name: chosen.sources[name]})
+    chosen, source, folder = load_source(config, reconciliation, name)
+    only = replace(chosen, sources={name: source})
     given = {} if file is None else {name: [str(file)]}
     try:
-        if file is None and chosen.sources[name].topic is not None:
+        if file is None and source.topic is not None:
             found = _look_at_topic(chosen, name, folder, records)
         else:
             found = _look(chosen, files_of(only, folder, given), records)

@@ -49,6 +49,8 @@ MAPPED_SCHEMA: Final[dict[str, pl.DataType]] = {
 
 _ATTRIBUTE: Final = "attributes."
 
+NO_ID: Final = f"is not 1 to {ID_BYTES_MAX} bytes of text without NUL"
+
 NOT_OURS: Final = "where"
 """Why a record is skipped that the source's conditions leave out."""
 
@@ -285,6 +287,10 @@ def _kept(records: Records, where: tuple[Condition, ...]) -> pl.Series:
 
 
 def _check_id(name: str, ids: pl.Series, found: _Fields) -> None:
-    bad = ((ids.str.len_bytes() > ID_BYTES_MAX) | ids.str.contains("\0", literal=True)).fill_null(value=False)
-    for index in bad.arg_true():
-        found.wrong(name, index, DeadLetterReason.BAD_ID, f"is not 1 to {ID_BYTES_MAX} bytes of text without NUL")
+    for index in cannot_be_ids(ids).arg_true():
+        found.wrong(name, index, DeadLetterReason.BAD_ID, NO_ID)
+
+
+def cannot_be_ids(ids: pl.Series) -> pl.Series:
+    """Boolean: which texts are too long to be stored as ids, or hold a NUL."""
+    return ((ids.str.len_bytes() > ID_BYTES_MAX) | ids.str.contains("\0", literal=True)).fill_null(value=False)
